@@ -1,0 +1,3 @@
+"""Breezeblock: block storage for clouds."""
+
+__version__ = "0.1.0"

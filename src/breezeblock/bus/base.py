@@ -1,0 +1,66 @@
+"""The bus: how a service is told that there is work for it.
+
+A message is a wake-up, never the truth (design, law 1): it says which operation has work for whom,
+and the database says the rest. Whoever uses a bus must stay correct when messages are lost,
+doubled, reordered or late; the contract suite `tests/contract/test_bus.py` holds every bus to what
+is promised below and to nothing more.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+
+from breezeblock.model.errors import Unavailable
+
+Handler = Callable[[bytes], Awaitable[None]]
+
+
+class BusUnavailable(Unavailable):
+    """The broker is away. The work itself is safe in the database; polling will find it."""
+
+
+class Bus(ABC):
+    """Carries wake-ups between services.
+
+    A topic is a short dotted name (`scheduler`, `volume.host@backend`, `compute.host`,
+    `reply.<process>`). Payloads are small JSON documents.
+    """
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Begin to connect, in the background. Never waits for the broker, never raises for it."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Stop consuming, let running handlers end (bounded), disconnect. May be repeated."""
+
+    @abstractmethod
+    async def publish(self, topic: str, body: bytes) -> None:
+        """Queue a message for exactly one consumer of the topic, kept until one takes it.
+
+        Returns when the broker has it. Raises BusUnavailable at once (never blocks longer than a
+        second or two) when the broker is away: the caller carries on, polling finds the work.
+        """
+
+    @abstractmethod
+    async def consume(self, topic: str, handler: Handler, *, in_flight: int) -> None:
+        """Have `handler` called for the topic's messages, at most `in_flight` at a time.
+
+        The message is acknowledged after the handler returned, or raised (it is then logged and
+        dropped: the handler's work is safe in the database). A process that dies inside a handler
+        leaves the message to another consumer. Lasts until close(), across reconnections.
+        """
+
+    @abstractmethod
+    async def broadcast(self, topic: str, body: bytes) -> None:
+        """Tell every current listener of the topic. Nobody listening is fine. Raises as publish."""
+
+    @abstractmethod
+    async def listen(self, topic: str, handler: Handler) -> None:
+        """Have `handler` called for what is broadcast on the topic from now on, until close()."""
+
+    @property
+    @abstractmethod
+    def connected(self) -> bool:
+        """Whether publishing is likely to work now (for health pages, not for decisions)."""

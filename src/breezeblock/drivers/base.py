@@ -1,0 +1,219 @@
+"""The driver contract: what a storage backend must be able to do.
+
+A driver is one class of plain synchronous methods, called from the backend's own bounded threads,
+several at a time. It knows volumes and snapshots by their UUIDs, keeps no state that it cannot
+rebuild from the backend, and never sees the database, the bus or the API. The suite in
+`tests/contract/test_driver.py` holds every driver to the following:
+
+* **Again.** Every method may be called again with the same arguments, after it succeeded, after it
+  failed, or after the process died half-way, by this process or another one: `create` of what
+  exists returns the same answer, `delete` of what is gone succeeds.
+* **Late.** A doubled or late call is harmless: objects are named by UUIDs that are never reused.
+  An `extend` to a size below or equal to the present one changes nothing.
+* **Whole or not at all.** A create that fails leaves nothing that a later `delete` of the same UUID
+  does not remove.
+* **In parallel.** Calls for different volumes run at the same time, also from two processes that
+  serve the same backend. Calls for one volume are serialised by the core, but a late one may
+  overlap: the driver must not corrupt data then.
+* **Bounded.** No method blocks longer than `BLOCKS_AT_MOST` seconds without raising TemporaryError.
+
+Errors: `TemporaryError` when the same call may succeed later, `PermanentError` when it will not
+(the walk then goes on to the next pool). Anything else counts as permanent and as a bug.
+Sizes are GiB unless the name says bytes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+
+class DriverError(Exception):
+    """A backend refused or failed. `remedy` tells a human what would help."""
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+
+class TemporaryError(DriverError):
+    """The same call may succeed after `retry_after` seconds."""
+
+    def __init__(self, message: str, *, retry_after: float = 1.0, remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.retry_after = retry_after
+
+
+class PermanentError(DriverError):
+    """The same call will not succeed; another backend may."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackendConfig:
+    """One backend as the operator configured it.
+
+    `name` is the backend's name (the part behind @), `host` the service's host name (before @),
+    `state_dir` a directory of its own on local disk that outlives the process; `options` are the
+    driver's own settings, which the driver checks in its constructor (ValueError names the key).
+    """
+
+    name: str
+    host: str
+    state_dir: Path
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A volume as a driver sees it."""
+
+    id: str
+    size: int
+    pool: str
+    project_id: str = ""
+    extra_specs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A snapshot as a driver sees it; `size` is the volume's when it was taken."""
+
+    id: str
+    volume_id: str
+    size: int
+    pool: str
+
+
+Source = Volume | Snapshot | None
+"""What a new volume starts from: a volume (clone), a snapshot, or nothing (zeros)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStats:
+    """One pool's report to the scheduler; capacities are GiB, or "infinite" or "unknown"."""
+
+    name: str
+    total_capacity_gb: float | str
+    free_capacity_gb: float | str
+    provisioned_capacity_gb: float | None = None
+    reserved_percentage: int = 0
+    max_over_subscription_ratio: float | str = 20.0
+    thin_provisioning_support: bool = False
+    thick_provisioning_support: bool = False
+    multiattach: bool = False
+    online_extend_support: bool = True
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BackendStats:
+    """A backend's report: who it is, and its pools (at least one)."""
+
+    vendor_name: str
+    driver_version: str
+    storage_protocol: str
+    pools: tuple[PoolStats, ...]
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionInfo:
+    """How a host reaches an exported volume.
+
+    `driver_volume_type` and `data` are the wire's words (shared facts, connection_info.md);
+    `top_level` holds keys that stand beside `data` in the nested form. Secrets in it are meant for
+    the granted host only.
+    """
+
+    driver_volume_type: str
+    data: Mapping[str, Any]
+    top_level: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One object that the backend holds, for the inventory sweep.
+
+    `id` is the UUID of our resource; for an export `id` is the volume's and `host` the host that
+    may reach it.
+    """
+
+    kind: Literal["volume", "snapshot", "export"]
+    id: str
+    size: int | None = None
+    volume_id: str | None = None
+    host: str | None = None
+
+
+class Driver(ABC):
+    """A storage backend. See the module's text for the rules that hold for every method."""
+
+    BLOCKS_AT_MOST: ClassVar[float] = 60.0
+
+    def __init__(self, config: BackendConfig) -> None:
+        """Check the options (ValueError names a bad one); touches no backend yet."""
+        self.config = config
+
+    @abstractmethod
+    def setup(self) -> None:
+        """Connect, check, and take up what an earlier process left running (exports!).
+
+        Called once before all else, and again after it raised. Must not disturb a second process
+        that serves the same backend.
+        """
+
+    def close(self) -> None:
+        """The process ends: stop threads. Exports stay up: guests go on without us."""
+
+    @abstractmethod
+    def stats(self) -> BackendStats:
+        """Report pools and capacities; also the self-test that lets the backend count as up."""
+
+    @abstractmethod
+    def create(self, volume: Volume, source: Source) -> None:
+        """Make the volume, `volume.size` GiB, reading as zeros or as its source.
+
+        The volume may be larger than its source; what lies beyond reads as zeros. Source and volume
+        do not influence each other afterwards.
+        """
+
+    @abstractmethod
+    def delete(self, volume: Volume) -> None:
+        """Remove the volume and every export of it. Snapshots of it are already gone."""
+
+    @abstractmethod
+    def extend(self, volume: Volume, new_size: int) -> None:
+        """Grow to `new_size` GiB; works while exported, without the hosts losing a write."""
+
+    @abstractmethod
+    def snapshot(self, snapshot: Snapshot) -> None:
+        """Freeze the volume's present content under the snapshot's UUID; works while exported.
+
+        Holds every write that was acknowledged before the call. Repeating it after it succeeded
+        must not freeze a newer content.
+        """
+
+    @abstractmethod
+    def delete_snapshot(self, snapshot: Snapshot) -> None:
+        """Remove the snapshot; volumes made from it are not harmed."""
+
+    @abstractmethod
+    def export(
+        self, volume: Volume, connector: Mapping[str, Any], *, mode: Literal["rw", "ro"] = "rw"
+    ) -> ConnectionInfo:
+        """Let the connector's host (`connector["host"]`) reach the volume, and say how.
+
+        Only that host gains access. Other hosts' exports of the same volume stay as they are. The
+        same answer each time as long as the export stands; it survives the process.
+        """
+
+    @abstractmethod
+    def unexport(self, volume: Volume, host: str) -> None:
+        """Take the host's access away, at once, also from connections that are open."""
+
+    @abstractmethod
+    def inventory(self) -> list[Item]:
+        """All that the backend holds of ours: volumes, snapshots, exports."""

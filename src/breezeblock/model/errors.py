@@ -1,0 +1,81 @@
+"""What can go wrong, in the product's terms.
+
+Every error that may reach a client derives from `BreezeblockError`; the web layer knows which HTTP
+status each becomes, nobody else does. Work that fails later, inside an operation, ends in a
+`Failure`: it is stored on the operation and told to the user.
+
+    BreezeblockError
+    ├── InvalidInput        the request breaks a rule of the wire format
+    ├── InvalidState        the resource's status does not allow the call
+    ├── NotFound            no such resource, or not one of the caller's project
+    ├── Forbidden           the policy says no
+    ├── Conflict            somebody else was first, or a name is taken
+    ├── OverQuota           the project's quota does not allow it
+    ├── Unavailable         an engine that we need (database, broker, backend) is away: try again
+    └── OperationFailed     an operation that the caller waited for ended in a Failure
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class BreezeblockError(Exception):
+    """Something the client is told about. The text is the message he reads."""
+
+
+class InvalidInput(BreezeblockError):
+    """The request breaks a rule of the wire format; the message names the field."""
+
+
+class InvalidState(BreezeblockError):
+    """The resource's status does not allow the call."""
+
+
+class NotFound(BreezeblockError):
+    """No such resource, or none that the caller may see."""
+
+    def __init__(self, kind: str, ident: str) -> None:
+        super().__init__(f"{kind} {ident} could not be found.")
+        self.kind = kind
+        self.ident = ident
+
+
+class Forbidden(BreezeblockError):
+    """The policy refuses the call; the message names the rule."""
+
+
+class Conflict(BreezeblockError):
+    """Another call was first, or the name is taken."""
+
+
+class OverQuota(BreezeblockError):
+    """The project's quota does not allow it; the message begins with Cinder's class name."""
+
+
+class Unavailable(BreezeblockError):
+    """The database, the broker or a backend is away; the same request may succeed later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an operation failed: told to the user, stored on the operation.
+
+    `cause` and `remedy` are whole sentences for humans, `retryable` says whether the same request
+    may succeed later unchanged.
+    """
+
+    code: str
+    message: str
+    cause: str = ""
+    remedy: str = ""
+    retryable: bool = False
+
+
+class OperationFailed(BreezeblockError):
+    """An operation that the caller waited for ended badly."""
+
+    def __init__(self, failure: Failure) -> None:
+        parts = (failure.message, failure.cause, failure.remedy)
+        super().__init__(" ".join(part for part in parts if part))
+        self.failure = failure
