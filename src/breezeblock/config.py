@@ -1,0 +1,237 @@
+"""The configuration: one TOML file and `BREEZEBLOCK_…` environment variables, typed.
+
+Every option has a default that makes one process on a laptop work. `load` refuses unknown keys and
+wrong types by name, so that a typing error is seen at start and not at three in the morning.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+
+class Api(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """The block storage API."""
+
+    listen: str = "127.0.0.1"
+    port: int = 8776
+    public_endpoint: str = ""
+    """Base of the links in answers; empty: taken from the request."""
+    max_limit: int = 1000
+    """Longest page of a list."""
+    operation_timeout: float = 60.0
+    """Seconds that a request waits for an answer from a volume service (attachments)."""
+    project_id_regex: str = "[0-9a-zA-Z_.-]+"
+
+
+class Compute(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """The compute API and the agent on a compute host."""
+
+    listen: str = "127.0.0.1"
+    port: int = 8774
+    database: str = ""
+    """SQLAlchemy URL of the compute service's own database; empty: `compute.sqlite` in the data
+    directory, or the block storage database when that is PostgreSQL."""
+    host: str = ""
+    """Name of this compute host; empty: the machine's host name."""
+    ip: str = "127.0.0.1"
+    """Address that storage backends see this host come from."""
+    block_storage_endpoint: str = ""
+    """Block storage API; empty: http://<api.listen>:<api.port>/v3."""
+    block_storage_token: str = ""
+    """Token sent with it (noauth: `user:project`); empty: the identity of the server's owner."""
+    block_storage_user: str = ""
+    """User name for HTTP basic authentication against it; the token is then not sent."""
+    block_storage_password: str = ""
+    kernel: str = ""
+    """Kernel that guests without a bootable volume start (direct boot)."""
+    initrd: str = ""
+    accelerator: Literal["auto", "kvm", "tcg"] = "auto"
+
+
+class User(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A user for HTTP basic authentication; `password` is a bcrypt hash."""
+
+    name: str
+    password: str
+    project_id: str
+    roles: tuple[str, ...] = ("member",)
+
+
+class Auth(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Who may call. `none` trusts every caller and therefore listens on loopback only."""
+
+    strategy: Literal["none", "basic"] = "none"
+    none_listens_beyond_loopback: bool = False
+    """Say so in so many words: everyone who reaches the port is an administrator."""
+    users: tuple[User, ...] = ()
+    policy_file: str = ""
+
+
+class Backend(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """One storage backend; `options` are the driver's own."""
+
+    name: str
+    driver: str = "local"
+    host: str = ""
+    """Part before the @ of the service's name; empty: the service's host. Give two volume services
+    the same one to let them share the backend."""
+    availability_zone: str = ""
+    threads: int = 8
+    """Driver calls at a time."""
+    options: dict[str, Any] = {}
+
+
+class Scheduler(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """How pools are chosen."""
+
+    filters: tuple[str, ...] = (
+        "AvailabilityZoneFilter",
+        "CapacityFilter",
+        "CapabilitiesFilter",
+        "DriverFilter",
+        "SameBackendFilter",
+        "DifferentBackendFilter",
+    )
+    weighers: dict[str, float] = {"CapacityWeigher": 1.0}
+    """Weigher names with their multipliers."""
+    max_candidates: int = 10
+    """How many pools a volume service may try for one volume."""
+
+
+class Quota(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Limits of a project that has none of its own; -1: no limit."""
+
+    volumes: int = 10
+    snapshots: int = 10
+    gigabytes: int = 1000
+    backups: int = 10
+    backup_gigabytes: int = 1000
+    per_volume_gigabytes: int = -1
+    groups: int = 10
+
+
+class Operations(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """How work is leased to services."""
+
+    lease: float = 20.0
+    """Seconds after which work of a silent worker is taken over."""
+    poll: float = 2.0
+    """Seconds between looks into the database for work whose message was lost."""
+    deadline: float = 3600.0
+    """Seconds after which an operation that nobody could finish ends as failed."""
+
+
+class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Everything an operator can set."""
+
+    host: str = ""
+    data: str = "data"
+    """Directory for the databases, local volumes and guests."""
+    database: str = ""
+    """SQLAlchemy URL; empty: `breezeblock.sqlite` in the data directory."""
+    bus: str = "memory:"
+    """`memory:` for one process, or `amqp://user:password@host:5672/`."""
+    availability_zone: str = "nova"
+    report_interval: float = 10.0
+    """Seconds between reports of services; also each backend's self-test."""
+    service_down_time: float = 60.0
+    """Seconds of silence after which a service counts as down."""
+    default_volume_type: str = "__DEFAULT__"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    api: Api = Api()
+    compute: Compute = Compute()
+    auth: Auth = Auth()
+    scheduler: Scheduler = Scheduler()
+    quota: Quota = Quota()
+    operations: Operations = Operations()
+    backends: tuple[Backend, ...] = (Backend(name="local"),)
+
+    @property
+    def hostname(self) -> str:
+        """This machine's name in service names."""
+        return self.host or socket.gethostname()
+
+    @property
+    def data_dir(self) -> Path:
+        return Path(self.data).resolve()
+
+    @property
+    def database_url(self) -> str:
+        return self.database or f"sqlite:///{self.data_dir / 'breezeblock.sqlite'}"
+
+    @property
+    def compute_database_url(self) -> str:
+        if self.compute.database:
+            return self.compute.database
+        if self.database and not self.database.startswith("sqlite"):
+            return self.database
+        return f"sqlite:///{self.data_dir / 'compute.sqlite'}"
+
+    @property
+    def block_storage_endpoint(self) -> str:
+        if self.compute.block_storage_endpoint:
+            return self.compute.block_storage_endpoint.rstrip("/")
+        return f"http://{self.api.listen}:{self.api.port}/v3"
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used; the message names the key."""
+
+
+ENVIRONMENT_PREFIX = "BREEZEBLOCK_"
+
+
+def load(path: Path | None = None, environment: Mapping[str, str] | None = None) -> Config:
+    """Read the TOML file (if any), then let environment variables override it.
+
+    `BREEZEBLOCK_API__PORT=9000` sets `api.port`; a double underscore goes one level down; values
+    are TOML (so numbers and lists work), or plain text when they are not valid TOML.
+    """
+    tree: dict[str, Any] = {}
+    if path is not None:
+        try:
+            tree = tomllib.loads(path.read_text())
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise ConfigError(f"{path}: {error}") from None
+    env = os.environ if environment is None else environment
+    for key, value in env.items():
+        if key.startswith(ENVIRONMENT_PREFIX) and key != "BREEZEBLOCK_CONFIG":
+            _put(tree, key[len(ENVIRONMENT_PREFIX) :].lower().split("__"), _value(value))
+    return build(tree)
+
+
+def build(tree: Mapping[str, Any]) -> Config:
+    """Turn plain data into a checked Config. Raises ConfigError."""
+    try:
+        config = msgspec.convert(tree, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"configuration: {error}") from None
+    names = [backend.name for backend in config.backends]
+    if len(set(names)) != len(names):
+        raise ConfigError("configuration: backends: every name must be there once only")
+    for name in names:
+        if not name or any(mark in name for mark in "@#/ "):
+            raise ConfigError(f"configuration: backends: the name {name!r} is empty or holds @ # /")
+    return config
+
+
+def _put(tree: dict[str, Any], keys: list[str], value: Any) -> None:
+    for key in keys[:-1]:
+        tree = tree.setdefault(key, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"environment: {'__'.join(keys)} goes below a value")
+    tree[keys[-1]] = value
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

@@ -1,0 +1,345 @@
+"""The engine: takes operations off a queue, runs their next step, records what came of it.
+
+It knows no workflow by name. One `Engine` serves the queues of one process; a step's effects and
+its transaction are kept apart as `operations/workflow.py` tells. Messages only make it quick: a
+poll finds whatever a lost message, a dead worker or a sleeping broker left behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from breezeblock.bus.base import Bus, BusUnavailable
+from breezeblock.model.errors import Failure
+from breezeblock.model.operation import Operation
+from breezeblock.operations.workflow import Again, Done, Failed, Next, Outcome, Registry, Run
+from breezeblock.store import operations
+from breezeblock.store.clock import db_now
+from breezeblock.store.operations import Fenced
+from breezeblock.store.store import Store, StoreUnavailable, Wake, WriteTx
+
+log = structlog.get_logger()
+
+Explain = Callable[[Exception], "Failure | float | None"]
+"""Turns an exception of a door into a Failure, into seconds to wait before the step is tried again,
+or into None when it is not one that a door raises."""
+
+
+class Engine:
+    """Runs the operations of some queues. `start` begins, `close` lets running steps end."""
+
+    def __init__(
+        self,
+        store: Store,
+        bus: Bus,
+        registry: Registry,
+        doors: Any,
+        explain: Explain,
+        *,
+        host: str,
+        lease: float = 20.0,
+        poll: float = 2.0,
+    ) -> None:
+        self.store = store
+        self.bus = bus
+        self.registry = registry
+        self.doors = doors
+        self.explain = explain
+        self.host = host
+        self.worker = worker_name(host)
+        self.lease = lease
+        self.poll_interval = poll
+        self._slots: dict[str, asyncio.Semaphore] = {}
+        self._held: dict[str, int] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = False
+
+    async def serve(self, queue: str, *, in_flight: int) -> None:
+        """Take work from a queue, so many steps at a time."""
+        self._slots[queue] = asyncio.Semaphore(in_flight)
+
+        async def handle(body: bytes) -> None:
+            await self._run_in_slot(parse_wake(body), queue)
+
+        await self.bus.consume(queue, handle, in_flight=in_flight)
+
+    async def start(self) -> None:
+        """Begin polling and renewing leases; free what dead processes of this host still hold."""
+        await self._release_leases_of_the_dead()
+        self._spawn(self._poll_for_ever())
+        self._spawn(self._renew_for_ever())
+
+    async def close(self) -> None:
+        """Stop taking work; what is running has a few seconds to end, the rest is taken over."""
+        self._closing = True
+        deadline = time.monotonic() + 5
+        while self._held and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # -- one step ------------------------------------------------------------------------------
+
+    async def run(self, operation_id: str, queue: str) -> None:
+        """Claim the operation, run its next step, write the outcome. Never raises for the step."""
+        if self._closing:
+            return
+        try:
+            held = await self.store.write(
+                lambda tx: operations.claim(tx, operation_id, queue, self.worker, self.lease)
+            )
+            if held is None:
+                return
+            self._held[held.id] = held.epoch
+            try:
+                await self._step(held)
+            finally:
+                self._held.pop(held.id, None)
+        except Fenced:
+            log.info("fenced", operation=operation_id)
+        except StoreUnavailable as error:
+            # The lease runs out and the step is repeated: effects bear that, and nothing is lost.
+            log.warning("database away", operation=operation_id, error=str(error))
+
+    async def _step(self, held: Operation) -> None:
+        workflow = self.registry[held.workflow]
+        began = time.monotonic()
+        with structlog.contextvars.bound_contextvars(
+            request_id=held.request_id, operation=held.id, epoch=held.epoch
+        ):
+            outcome = await self._outcome(held)
+            entry = {
+                "step": held.step,
+                "queue": held.queue,
+                "worker": self.worker,
+                "seconds": round(time.monotonic() - began, 6),
+                "epoch": held.epoch,
+            }
+            await self.store.write(lambda tx: self._record(tx, held, outcome, entry))
+            log.info("step", workflow=workflow.name, **entry, outcome=type(outcome).__name__)
+        if isinstance(outcome, Again) and outcome.after > 0:
+            self._spawn(self._wake_later(outcome.queue or held.queue, held.id, outcome.after))
+
+    async def _outcome(self, held: Operation) -> Outcome:
+        workflow = self.registry[held.workflow]
+        try:
+            data = msgspec.convert(held.data, workflow.data)
+            return await workflow.step(held.step)(Run(held, data, self.doors))
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            verdict = self.explain(error)
+            if isinstance(verdict, Failure):
+                return Failed(verdict, note=str(error))
+            if isinstance(verdict, float) and held.attempts < workflow.tries:
+                return Again(after=verdict, note=f"will try again: {error}")
+            if verdict is None:
+                log.exception("step failed unexpectedly", step=held.step)
+            return Failed(_unexpected(error, gave_up=verdict is not None), note=repr(error))
+
+    def _record(
+        self, tx: WriteTx, held: Operation, outcome: Outcome, entry: dict[str, Any]
+    ) -> None:
+        """The one transaction of a step: progress, status, quota, all or nothing."""
+        workflow = self.registry[held.workflow]
+        entry = entry | ({"note": outcome.note} if outcome.note else {})
+        data = {} if isinstance(outcome, Done) or outcome.data is None else _plain(outcome.data)
+        match outcome:
+            case Next():
+                operations.advance(
+                    tx,
+                    held,
+                    entry | {"event": "done"},
+                    step=workflow.after(held.step),
+                    queue=outcome.queue,
+                    attempts=0,
+                    **data,
+                )
+                outcome.settle(tx)
+                tx.wake(outcome.queue, held.id)
+            case Again():
+                queue = outcome.queue or held.queue
+                moved = {"attempts": 0} if outcome.queue or outcome.data is not None else {}
+                operations.advance(
+                    tx,
+                    held,
+                    entry | {"event": "again"},
+                    queue=queue,
+                    due_at=db_now() + outcome.after,
+                    **moved,
+                    **data,
+                )
+                outcome.settle(tx)
+                if outcome.after <= 0:
+                    tx.wake(queue, held.id)
+            case Done():
+                operations.advance(
+                    tx,
+                    held,
+                    entry | {"event": "succeeded"},
+                    state="succeeded",
+                    ended_at=db_now(),
+                    result=outcome.result,
+                )
+                outcome.settle(tx)
+                self._tell_waiter(tx, held)
+            case Failed():
+                operations.advance(
+                    tx,
+                    held,
+                    entry | {"event": "failed"},
+                    state="failed",
+                    ended_at=db_now(),
+                    failure=msgspec.to_builtins(outcome.failure),
+                    **data,
+                )
+                final = data["data"] if data else held.data
+                workflow.settle_failure(
+                    tx, held, msgspec.convert(final, workflow.data), outcome.failure
+                )
+                self._tell_waiter(tx, held)
+
+    def _tell_waiter(self, tx: WriteTx, held: Operation) -> None:
+        if held.reply_to:
+            tx.wake(held.reply_to, held.id, everyone=True)
+
+    # -- finding work --------------------------------------------------------------------------
+
+    async def poll(self) -> int:
+        """Run everything that is due on our queues and that nobody works on; how many were found.
+
+        This alone finishes all work, without any message.
+        """
+        if not self._slots:
+            return 0
+        found = await self.store.read(lambda tx: operations.due(tx, list(self._slots), 100))
+        fresh = [(ident, queue) for ident, queue in found if ident not in self._held]
+        await asyncio.gather(*(self._run_in_slot(ident, queue) for ident, queue in fresh))
+        return len(fresh)
+
+    async def _run_in_slot(self, operation_id: str | None, queue: str) -> None:
+        if operation_id is not None:
+            async with self._slots[queue]:
+                await self.run(operation_id, queue)
+
+    async def _poll_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self.poll_interval * random.uniform(0.75, 1.25))
+            try:
+                await self.poll()
+            except StoreUnavailable:
+                continue
+            except Exception:
+                log.exception("poll failed")
+
+    async def _renew_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self.lease / 3)
+            held = list(self._held.items())
+            if held:
+                with contextlib.suppress(StoreUnavailable):
+                    await self.store.write(
+                        lambda tx, held=held: operations.renew(tx, held, self.lease)
+                    )
+
+    async def _wake_later(self, queue: str, operation_id: str, seconds: float) -> None:
+        await asyncio.sleep(seconds + 0.01)
+        await send_wakes(self.bus, [Wake(queue, operation_id)])
+
+    async def _release_leases_of_the_dead(self) -> None:
+        def release(tx: WriteTx) -> None:
+            for worker in operations.leases_of_host(tx, self.host):
+                if not worker_lives(worker):
+                    operations.release_leases(tx, worker)
+
+        with contextlib.suppress(StoreUnavailable):
+            await self.store.write(release)
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _plain(data: Any) -> dict[str, Any]:
+    return {"data": msgspec.to_builtins(data)}
+
+
+def _unexpected(error: Exception, *, gave_up: bool) -> Failure:
+    if gave_up:
+        return Failure(
+            code="gave-up",
+            message="The work was tried several times and failed each time.",
+            cause=str(error),
+            remedy="Try again later, or ask the operator to look at the backend.",
+            retryable=True,
+        )
+    return Failure(
+        code="internal",
+        message="An unexpected error occurred.",
+        cause=type(error).__name__,
+        remedy="Tell the operator the request id; the service's log has the details.",
+    )
+
+
+# -- messages ---------------------------------------------------------------------------------------
+
+
+def wake_body(operation_id: str) -> bytes:
+    """The message that says: this operation has work for you."""
+    return msgspec.json.encode({"operation": operation_id})
+
+
+def parse_wake(body: bytes) -> str | None:
+    """The operation's id; None for what is no wake-up (a foreign message is dropped)."""
+    try:
+        return str(msgspec.json.decode(body)["operation"])
+    except (msgspec.DecodeError, KeyError, TypeError):
+        log.warning("not a wake-up", body=body[:200])
+        return None
+
+
+async def send_wakes(bus: Bus, wakes: list[Wake]) -> None:
+    """Send wake-ups; a broker that is away costs latency only, so it is merely noted."""
+    for wake in wakes:
+        try:
+            if wake.everyone:
+                await bus.broadcast(wake.topic, wake_body(wake.operation_id))
+            else:
+                await bus.publish(wake.topic, wake_body(wake.operation_id))
+        except BusUnavailable as error:
+            log.warning("wake-up not sent", topic=wake.topic, error=str(error))
+
+
+# -- who works --------------------------------------------------------------------------------------
+
+
+def worker_name(host: str) -> str:
+    """`host:pid:start`, unique for a process as long as its host's process table says so."""
+    return f"{host}:{os.getpid()}:{_process_start(os.getpid())}"
+
+
+def worker_lives(worker: str) -> bool:
+    """Whether a worker of this host still runs."""
+    _host, pid, start = worker.rsplit(":", 2)
+    return _process_start(int(pid)) == start
+
+
+def _process_start(pid: int) -> str:
+    """The kernel's start time of a process (field 22 of its stat), "" when there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    return stat.rsplit(")", 1)[1].split()[19]

@@ -1,0 +1,54 @@
+"""Opening an operation, inside the transaction of the request that asks for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from breezeblock.model.ids import new_id
+from breezeblock.model.operation import Operation
+from breezeblock.operations.workflow import Workflow
+from breezeblock.store import operations
+from breezeblock.store.store import WriteTx
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """On whose behalf, and for which request, work is done."""
+
+    project_id: str
+    user_id: str
+    request_id: str
+    reply_to: str | None = None
+
+
+def submit(
+    tx: WriteTx,
+    workflow: Workflow,
+    caller: Caller,
+    resource_id: str,
+    data: msgspec.Struct,
+    queue: str,
+) -> str:
+    """Open an operation and have the first step's service woken; returns its id.
+
+    Raises Conflict when the resource has an open operation: then nothing is written.
+    """
+    operation = Operation(
+        id=new_id(),
+        workflow=workflow.name,
+        resource_type=workflow.resource_type,
+        resource_id=resource_id,
+        project_id=caller.project_id,
+        user_id=caller.user_id,
+        request_id=caller.request_id,
+        step=workflow.names[0],
+        queue=queue,
+        data=msgspec.to_builtins(data),
+        reply_to=caller.reply_to,
+        trail=[{"event": "accepted", "step": "api", "at": tx.clock()}],
+    )
+    operations.insert(tx, operation)
+    tx.wake(queue, operation.id)
+    return operation.id

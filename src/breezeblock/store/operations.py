@@ -1,0 +1,186 @@
+"""Operations in the database: open, claim, advance, settle.
+
+Called by `operations/` only. Every write names the epoch it believes in; one with an old epoch
+touches no row, and `Fenced` tells the late worker that somebody else carries the work on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from breezeblock.model.errors import Conflict
+from breezeblock.model.operation import Operation
+from breezeblock.store.clock import db_now
+from breezeblock.store.store import ReadTx, WriteTx
+from breezeblock.store.tables import OPEN, operations
+
+TRAIL_LENGTH = 200
+
+
+class Fenced(Exception):
+    """The operation was taken over, ended or cancelled: what this worker did no longer counts."""
+
+
+def _operation(row: sa.Row[Any]) -> Operation:
+    return Operation(**row._mapping)
+
+
+def insert(tx: WriteTx, operation: Operation) -> None:
+    """Open an operation. Raises Conflict when the resource has an open one (design, law 4)."""
+    values = {name: getattr(operation, name) for name in operation.__struct_fields__}
+    values |= {"opened_at": db_now(), "due_at": 0.0}
+    if not tx.insert_unless_taken(operations.insert().values(values)):
+        raise Conflict(
+            f"Another operation on {operation.resource_type} {operation.resource_id} is under way."
+        )
+
+
+def get(tx: ReadTx, operation_id: str) -> Operation | None:
+    row = tx.first(sa.select(operations).where(operations.c.id == operation_id))
+    return _operation(row) if row else None
+
+
+def open_on(tx: ReadTx, resource_id: str) -> Operation | None:
+    """The open operation of a resource, if any."""
+    row = tx.first(
+        sa.select(operations).where(
+            operations.c.resource_id == resource_id, operations.c.state == OPEN
+        )
+    )
+    return _operation(row) if row else None
+
+
+def of_resource(tx: ReadTx, resource_id: str) -> list[Operation]:
+    """All operations that a resource ever had, oldest first."""
+    statement = sa.select(operations).where(operations.c.resource_id == resource_id)
+    return [_operation(row) for row in tx.rows(statement.order_by(operations.c.opened_at))]
+
+
+def of_request(tx: ReadTx, request_id: str) -> list[Operation]:
+    """What one API request set going, oldest first."""
+    statement = sa.select(operations).where(operations.c.request_id == request_id)
+    return [_operation(row) for row in tx.rows(statement.order_by(operations.c.opened_at))]
+
+
+def claim(
+    tx: WriteTx, operation_id: str, queue: str, worker: str, lease: float
+) -> Operation | None:
+    """Take the operation for `lease` seconds, with the next epoch; None when it is not free."""
+    now = db_now()
+    taken = tx.first(
+        operations.update()
+        .where(
+            operations.c.id == operation_id,
+            operations.c.state == OPEN,
+            operations.c.queue == queue,
+            operations.c.due_at <= now,
+            sa.or_(operations.c.lease_until.is_(None), operations.c.lease_until < now),
+        )
+        .values(
+            epoch=operations.c.epoch + 1,
+            worker=worker,
+            lease_until=now + lease,
+            attempts=operations.c.attempts + 1,
+        )
+        .returning(operations)
+    )
+    return _operation(taken) if taken else None
+
+
+def renew(tx: WriteTx, held: Sequence[tuple[str, int]], lease: float) -> set[str]:
+    """Prolong leases that are still held; returns the ids of those that are not any more."""
+    lost = set()
+    for operation_id, epoch in held:
+        if not tx.run(_fenced(operation_id, epoch).values(lease_until=db_now() + lease)):
+            lost.add(operation_id)
+    return lost
+
+
+def advance(tx: WriteTx, held: Operation, entry: dict[str, Any], **changes: Any) -> None:
+    """Write a step's progress and let go of the lease. Raises Fenced."""
+    values = changes | {
+        "trail": [*held.trail, {**entry, "at": tx.clock()}][-TRAIL_LENGTH:],
+        "lease_until": None,
+        "worker": None,
+    }
+    if not tx.run(_fenced(held.id, held.epoch).values(values)):
+        raise Fenced(held.id)
+
+
+def _fenced(operation_id: str, epoch: int) -> sa.Update:
+    return operations.update().where(
+        operations.c.id == operation_id,
+        operations.c.state == OPEN,
+        operations.c.epoch == epoch,
+    )
+
+
+def cancel(tx: WriteTx, operation_id: str, reason: str) -> bool:
+    """End an open operation from outside; whoever works on it is fenced off."""
+    return bool(
+        tx.run(
+            operations.update()
+            .where(operations.c.id == operation_id, operations.c.state == OPEN)
+            .values(
+                state="cancelled",
+                ended_at=db_now(),
+                epoch=operations.c.epoch + 1,
+                failure={"code": "cancelled", "message": reason},
+            )
+        )
+    )
+
+
+def due(tx: ReadTx, queues: Sequence[str], limit: int) -> list[tuple[str, str]]:
+    """(id, queue) of open operations that nobody works on and whose time has come."""
+    now = db_now()
+    statement = (
+        sa.select(operations.c.id, operations.c.queue)
+        .where(
+            operations.c.state == OPEN,
+            operations.c.queue.in_(queues),
+            operations.c.due_at <= now,
+            sa.or_(operations.c.lease_until.is_(None), operations.c.lease_until < now),
+        )
+        .order_by(operations.c.due_at, operations.c.opened_at)
+        .limit(limit)
+    )
+    return [(row.id, row.queue) for row in tx.rows(statement)]
+
+
+def waiting_longer_than(tx: ReadTx, seconds: float, limit: int = 100) -> list[Operation]:
+    """Open operations that no worker holds and that have been open for so long, oldest first."""
+    now = db_now()
+    statement = (
+        sa.select(operations)
+        .where(
+            operations.c.state == OPEN,
+            operations.c.opened_at < now - seconds,
+            sa.or_(operations.c.lease_until.is_(None), operations.c.lease_until < now),
+        )
+        .order_by(operations.c.opened_at)
+        .limit(limit)
+    )
+    return [_operation(row) for row in tx.rows(statement)]
+
+
+def leases_of_host(tx: ReadTx, host: str) -> list[str]:
+    """Names of workers of one host that hold a lease (a worker is `host:pid:start`)."""
+    statement = sa.select(sa.distinct(operations.c.worker)).where(
+        operations.c.state == OPEN,
+        operations.c.lease_until.is_not(None),
+        operations.c.worker.startswith(f"{host}:", autoescape=True),
+    )
+    return [str(row[0]) for row in tx.rows(statement)]
+
+
+def release_leases(tx: WriteTx, worker: str) -> int:
+    """Free what a worker held that is known to be dead; the next one need not wait."""
+    return tx.run(
+        operations.update()
+        .where(operations.c.state == OPEN, operations.c.worker == worker)
+        .values(lease_until=None, worker=None)
+    )

@@ -1,0 +1,291 @@
+"""The store: transactions as plain functions, run whole on a worker thread.
+
+`await store.write(fn)` runs `fn(tx)` in one transaction and returns what it returns; when `fn`
+raises, nothing of it stays. Reading functions get a `ReadTx`, which cannot write: a GET that
+changes something does not type-check.
+
+On SQLite there is one writer thread. It takes all functions that wait, runs each in a savepoint of
+its own and commits them together, so that many callers share one flush to disk. On PostgreSQL a
+pool of threads runs transactions side by side; conditional updates and unique indexes keep them
+honest (design, section 4).
+
+Wake-ups that a transaction asks for (`tx.wake`) are sent after it has committed, never before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine, Executable, Row, event
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+
+from breezeblock.model.errors import Unavailable
+from breezeblock.store.clock import db_now
+
+T = TypeVar("T")
+
+
+class StoreUnavailable(Unavailable):
+    """The database is away. What was not answered did not happen, or is found by its state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """A wake-up to send once the transaction has committed; `everyone`: to all who listen."""
+
+    topic: str
+    operation_id: str
+    everyone: bool = False
+
+
+class ReadTx:
+    """A transaction that reads."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def rows(self, statement: Executable) -> Sequence[Row[Any]]:
+        return self._connection.execute(statement).all()
+
+    def first(self, statement: Executable) -> Row[Any] | None:
+        return self._connection.execute(statement).first()
+
+    def scalar(self, statement: Executable) -> Any:
+        return self._connection.execute(statement).scalar()
+
+    def clock(self) -> float:
+        """Seconds by the database's clock: what leases and reports are compared with."""
+        return float(self._connection.execute(sa.select(db_now())).scalar_one())
+
+
+class WriteTx(ReadTx):
+    """A transaction that may also write."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self.wakes: list[Wake] = []
+        self.now: datetime = datetime.now(UTC).replace(tzinfo=None)
+
+    def run(self, statement: Executable) -> int:
+        """Execute; returns how many rows were touched."""
+        return self._connection.execute(statement).rowcount
+
+    def insert_unless_taken(self, statement: Executable) -> bool:
+        """Insert in a savepoint; False when a unique index refuses."""
+        savepoint = self._connection.begin_nested()
+        try:
+            self._connection.execute(statement)
+        except IntegrityError:
+            savepoint.rollback()
+            return False
+        savepoint.commit()
+        return True
+
+    def wake(self, topic: str, operation_id: str, *, everyone: bool = False) -> None:
+        """Have a wake-up sent after the commit."""
+        self.wakes.append(Wake(topic, operation_id, everyone))
+
+
+@dataclass(slots=True)
+class _Job:
+    fn: Callable[[WriteTx], Any]
+    future: Future[tuple[Any, list[Wake]]] = field(default_factory=Future)
+
+
+class _SqliteWriter:
+    """The one thread that writes to a SQLite database."""
+
+    BATCH = 64
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, fn: Callable[[WriteTx], Any]) -> Future[tuple[Any, list[Wake]]]:
+        job = _Job(fn)
+        self._jobs.put(job)
+        return job.future
+
+    def close(self) -> None:
+        self._jobs.put(None)
+        self._thread.join(timeout=10)
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            batch = [job]
+            while len(batch) < self.BATCH:
+                try:
+                    more = self._jobs.get_nowait()
+                except queue.Empty:
+                    break
+                if more is None:
+                    self._jobs.put(None)
+                    break
+                batch.append(more)
+            self._commit_together(batch)
+
+    def _commit_together(self, batch: list[_Job]) -> None:
+        done: list[tuple[_Job, Any, list[Wake]]] = []
+        try:
+            with self._engine.begin() as connection:
+                for job in batch:
+                    savepoint = connection.begin_nested()
+                    tx = WriteTx(connection)
+                    try:
+                        result = job.fn(tx)
+                    except BaseException as error:
+                        savepoint.rollback()
+                        job.future.set_exception(_translated(error))
+                    else:
+                        savepoint.commit()
+                        done.append((job, result, tx.wakes))
+        except BaseException as error:
+            for job in batch:
+                if not job.future.done():
+                    job.future.set_exception(_translated(error))
+        else:
+            for job, result, wakes in done:
+                job.future.set_result((result, wakes))
+
+
+class _PooledWriter:
+    """Threads that write to PostgreSQL side by side."""
+
+    TRIES = 4
+
+    def __init__(self, engine: Engine, threads: int) -> None:
+        self._engine = engine
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="store-write")
+
+    def submit(self, fn: Callable[[WriteTx], Any]) -> Future[tuple[Any, list[Wake]]]:
+        return self._pool.submit(self._transaction, fn)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True)
+
+    def _transaction(self, fn: Callable[[WriteTx], Any]) -> tuple[Any, list[Wake]]:
+        for left in reversed(range(self.TRIES)):
+            try:
+                with self._engine.begin() as connection:
+                    tx = WriteTx(connection)
+                    result = fn(tx)
+                return result, tx.wakes
+            except DBAPIError as error:
+                # A deadlock victim or a serialisation failure did nothing; `fn` reads all it
+                # needs inside, so running it again is the whole cure.
+                if left and getattr(error.orig, "sqlstate", None) in ("40001", "40P01"):
+                    continue
+                raise _translated(error) from error
+        raise AssertionError("unreachable")
+
+
+class Store:
+    """One database: transactions as functions. See the module's text."""
+
+    def __init__(self, url: str, *, threads: int = 8) -> None:
+        self.url = url
+        self.is_sqlite = url.startswith("sqlite")
+        self.on_commit: Callable[[list[Wake]], Awaitable[None]] | None = None
+        self._engine = _sqlite_engine(url) if self.is_sqlite else _pooled_engine(url, threads)
+        self._writer: _SqliteWriter | _PooledWriter = (
+            _SqliteWriter(self._engine) if self.is_sqlite else _PooledWriter(self._engine, threads)
+        )
+        self._readers = ThreadPoolExecutor(
+            4 if self.is_sqlite else threads, thread_name_prefix="store-read"
+        )
+
+    @property
+    def engine(self) -> Engine:
+        """For migrations and tests; services go through write and read."""
+        return self._engine
+
+    async def write(self, fn: Callable[[WriteTx], T]) -> T:
+        """Run `fn` in one transaction, then send the wake-ups it asked for.
+
+        Raises what `fn` raises (then nothing was written), or StoreUnavailable.
+        """
+        result, wakes = await asyncio.wrap_future(self._writer.submit(fn))
+        if wakes and self.on_commit is not None:
+            await self.on_commit(wakes)
+        return result  # type: ignore[no-any-return]
+
+    async def read(self, fn: Callable[[ReadTx], T]) -> T:
+        """Run `fn` on one consistent view of the database. Raises StoreUnavailable."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, self._read, fn)
+
+    def _read(self, fn: Callable[[ReadTx], T]) -> T:
+        try:
+            with self._engine.connect() as connection:
+                return fn(ReadTx(connection))
+        except DBAPIError as error:
+            raise _translated(error) from error
+
+    def close(self) -> None:
+        self._writer.close()
+        self._readers.shutdown(wait=True)
+        self._engine.dispose()
+
+
+def _translated(error: BaseException) -> BaseException:
+    """A lost database becomes StoreUnavailable; everything else stays what it is."""
+    if isinstance(error, sa.exc.TimeoutError):
+        return StoreUnavailable("The database is busy: no connection became free in time.")
+    if isinstance(error, DBAPIError):
+        lost = error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+        state = getattr(error.orig, "sqlstate", None)
+        if lost and state not in ("40001", "40P01"):
+            return StoreUnavailable("The database is not reachable at the moment.")
+        if state is not None and state[:2] in ("57", "08", "53"):
+            return StoreUnavailable("The database is not ready at the moment.")
+    return error
+
+
+def _pooled_engine(url: str, threads: int) -> Engine:
+    return sa.create_engine(
+        url,
+        pool_size=2 * threads,
+        max_overflow=4,
+        pool_timeout=10,
+        pool_pre_ping=True,
+        connect_args={
+            "connect_timeout": 5,
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 10_000,
+        },
+    )
+
+
+def _sqlite_engine(url: str) -> Engine:
+    engine = sa.create_engine(url, pool_size=8, max_overflow=4)
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        # SQLAlchemy opens transactions itself (below): the driver's own guessing is turned off.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        # FULL: a commit is on the disk before the client hears of it, also when the power fails.
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute("PRAGMA busy_timeout=10000")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        writer = threading.current_thread().name == "sqlite-writer"
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
+
+    return engine
