@@ -1,0 +1,332 @@
+"""List queries: paging, sorting and filters, from the query string to one plain object.
+
+A resource file declares a `Listing` once; its list handlers call `parse_list(call, LISTING)` and
+hand the `ListQuery` to the store, then `page(…)` to make the body. The rules are those of
+shared/api/query.md; what they refuse is a 400 whose message names the parameter.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any, Literal
+from urllib.parse import urlencode
+
+from breezeblock.model.errors import InvalidInput
+from breezeblock.web.call import Call
+from breezeblock.web.microversion import Version
+from breezeblock.web.types import MAX_INT
+
+Direction = Literal["asc", "desc"]
+Comparison = tuple[str, datetime]
+"""An operator (gt, gte, eq, neq, lt, lte) and a time in UTC without zone."""
+
+RESERVED = frozenset({"limit", "marker", "offset", "sort", "sort_key", "sort_dir", "all_tenants"})
+OPERATORS = frozenset({"gt", "gte", "eq", "neq", "lt", "lte"})
+_TRUE = frozenset({"1", "t", "true", "on", "y", "yes"})
+_FALSE = frozenset({"0", "f", "false", "off", "n", "no"})
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column that can be filtered on, and how its value in the query is read.
+
+    text      as it stands
+    value     a Python literal when it is one: 1, None, ['a', 'b'] (a tuple: any of them)
+    bool      a boolean text, strictly (see `strict_since`)
+    metadata  a Python dict of texts, all pairs must match
+    time      comparisons `gt:2026-01-01T00:00:00,lt:…`
+
+    `since` is the version below which a caller who is no administrator has the filter dropped.
+    """
+
+    kind: Literal["text", "value", "bool", "metadata", "time"] = "text"
+    since: str = "0.0"
+    strict_since: str = "0.0"
+
+    @property
+    def known_from(self) -> Version:
+        return _version(self.since)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What lists of one resource understand.
+
+    `columns` are all filterable columns by their name in the query; `public` are the names that
+    callers who are no administrators may use (`name~` allows the like-filter). `sortable` maps
+    names in the query to the version that first sorts by them. `ignored` are words of the query
+    that are no filters here. `all_tenants`: "strict" wants a boolean text, "lenient" takes any
+    other text for false, "presence" counts the mere key, "no" ignores it.
+    """
+
+    resource: str
+    collection: str
+    columns: Mapping[str, Column]
+    public: Collection[str]
+    sortable: Mapping[str, str]
+    links_key: str | None = None
+    with_count_since: str | None = None
+    like_since: str | None = "3.34"
+    strict_since: str = "3.31"
+    all_tenants: Literal["strict", "lenient", "presence", "no"] = "no"
+    ignored: Collection[str] = ()
+    default_sort: tuple[str, Direction] = ("created_at", "desc")
+
+    def names(self) -> tuple[str, ...]:
+        """All query parameters, for the OpenAPI document."""
+        return (*sorted(RESERVED - {"all_tenants"}), *sorted(self.columns))
+
+
+@dataclass(frozen=True, slots=True)
+class ListQuery:
+    """A parsed list query. `empty` says that nothing can match, so there is no need to ask.
+
+    `sort` always ends with created_at and id. A filter's value is a str, int, bool or None, a
+    tuple (any of them), or for metadata a dict. `times` holds comparisons by column; all hold.
+    """
+
+    limit: int
+    marker: str | None = None
+    offset: int = 0
+    sort: tuple[tuple[str, Direction], ...] = ()
+    filters: Mapping[str, Any] = field(default_factory=dict)
+    like: Mapping[str, str] = field(default_factory=dict)
+    times: Mapping[str, tuple[Comparison, ...]] = field(default_factory=dict)
+    all_tenants: bool = False
+    with_count: bool = False
+    empty: bool = False
+
+
+def parse_list(call: Call[Any], listing: Listing) -> ListQuery:
+    """The list query of a call. Raises InvalidInput by the rules of query.md."""
+    query = call.query
+    limit = parse_limit(call)
+    offset = parse_offset(query)
+    reader = _Filters(call, listing)
+    reader.read()
+    return ListQuery(
+        limit=limit,
+        marker=query.get("marker"),
+        offset=offset,
+        sort=_sort(query, listing, call.version),
+        filters=MappingProxyType(reader.filters),
+        like=MappingProxyType(reader.like),
+        times=MappingProxyType(reader.times),
+        all_tenants=_all_tenants(call, listing),
+        with_count=reader.with_count,
+        empty=reader.empty,
+    )
+
+
+def parse_limit(call: Call[Any]) -> int:
+    """`limit`, at most the service's maximum, which is also the default."""
+    text = call.query.get("limit")
+    if text is None:
+        return call.service.max_limit
+    return min(_number("limit", text), call.service.max_limit)
+
+
+def parse_offset(query: Mapping[str, str]) -> int:
+    return _number("offset", query.get("offset", "0"), MAX_INT)
+
+
+def parse_bool(name: str, text: str) -> bool:
+    """A boolean text in a query, strictly. Raises InvalidInput, naming the parameter."""
+    word = text.strip().lower()
+    if word in _TRUE:
+        return True
+    if word in _FALSE:
+        return False
+    raise InvalidInput(f"Invalid value {text!r} for {name}: a boolean is needed.")
+
+
+def page(
+    call: Call[Any],
+    listing: Listing,
+    query: ListQuery,
+    views: Sequence[Any],
+    last: str | None,
+    total: int | None = None,
+) -> dict[str, Any]:
+    """The body of a list: the views, the link to the next page if any, the count if asked for.
+
+    `last` is the id of the last view (None when there is none), `total` the number of all matches,
+    needed when `query.with_count`.
+    """
+    body: dict[str, Any] = {listing.collection: views}
+    if query.with_count:
+        body["count"] = total
+    links = next_link(call, query, len(views), last, total if query.with_count else None)
+    if links and listing.links_key:
+        body[listing.links_key] = links
+    return body
+
+
+def next_link(
+    call: Call[Any], query: ListQuery, shown: int, last: str | None, total: int | None = None
+) -> list[dict[str, str]]:
+    """The array of the link to the next page; empty when this page is the last one."""
+    if not shown or last is None or query.limit > (shown if total is None else total):
+        return []
+    parameters = urlencode({**call.query, "marker": last})
+    return [{"rel": "next", "href": f"{call.base_url}{call.path}?{parameters}"}]
+
+
+class _Filters:
+    """Reads the filters of one query into `filters`, `like` and `times`."""
+
+    def __init__(self, call: Call[Any], listing: Listing) -> None:
+        self.call = call
+        self.listing = listing
+        self.admin = call.identity.is_admin
+        self.strict = call.version >= _version(listing.strict_since)
+        self.filters: dict[str, Any] = {}
+        self.like: dict[str, str] = {}
+        self.times: dict[str, tuple[Comparison, ...]] = {}
+        self.with_count = False
+        self.empty = False
+
+    def read(self) -> None:
+        unknown = []
+        for name, value in self.call.query.items():
+            if name in RESERVED or name in self.listing.ignored:
+                continue
+            if name == "with_count" and self._knows(self.listing.with_count_since):
+                self.with_count = parse_bool(name, value)
+            elif self._may_use(name):
+                self._take(name, value)
+            elif self.strict:
+                unknown.append(name)
+        if unknown:
+            raise InvalidInput(f"Invalid filters {', '.join(sorted(unknown))} are found in query.")
+
+    def _knows(self, since: str | None) -> bool:
+        return since is not None and self.call.version >= _version(since)
+
+    def _may_use(self, name: str) -> bool:
+        plain = name.removesuffix("~")
+        if plain != name and not self._knows(self.listing.like_since):
+            return False
+        if self.admin:
+            return True
+        if plain == name and f"{name}~" in self.listing.public:
+            return True
+        column = self.listing.columns.get(plain)
+        if not self.strict and column and self.call.version < column.known_from:
+            return False
+        return name in self.listing.public
+
+    def _take(self, name: str, value: str) -> None:
+        plain = name.removesuffix("~")
+        column = self.listing.columns.get(plain)
+        if column is None:
+            self.empty = True
+        elif plain != name:
+            self.like[plain] = value
+        elif column.kind == "time":
+            self.times[name] = _comparisons(name, value)
+        elif column.kind == "metadata":
+            self._take_metadata(name, value)
+        else:
+            self.filters[name] = _value(name, value, column, self.call.version)
+
+    def _take_metadata(self, name: str, value: str) -> None:
+        pairs = _literal(value)
+        if isinstance(pairs, dict):
+            self.filters[name] = {str(key): str(text) for key, text in pairs.items()}
+        else:
+            self.empty = True
+
+
+def _version(text: str) -> Version:
+    major, _, minor = text.partition(".")
+    return Version(int(major), int(minor))
+
+
+def _number(name: str, text: str, maximum: int | None = None) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 20):
+        raise InvalidInput(f"Invalid value {text!r} for {name}: a whole number is needed.")
+    number = int(text)
+    if maximum is not None and number > maximum:
+        raise InvalidInput(f"{name} must be at most {maximum}.")
+    return number
+
+
+def _value(name: str, text: str, column: Column, version: Version) -> Any:
+    if column.kind == "bool":
+        if version >= _version(column.strict_since):
+            return parse_bool(name, text)
+        return text.strip().lower() not in _FALSE
+    if column.kind == "text":
+        return text
+    literal = _literal(text)
+    if isinstance(literal, list | tuple):
+        return tuple(item for item in literal if isinstance(item, str | int | None))
+    return literal if isinstance(literal, str | int | None) else text
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return text
+
+
+def _comparisons(name: str, text: str) -> tuple[Comparison, ...]:
+    return tuple(_comparison(name, part) for part in text.split(","))
+
+
+def _comparison(name: str, text: str) -> Comparison:
+    operator, colon, time = text.partition(":")
+    if not colon or operator not in OPERATORS:
+        known = ", ".join(sorted(OPERATORS))
+        raise InvalidInput(f"{name} needs an operator ({known}) before the time, as in gt:2026-…")
+    try:
+        moment = datetime.fromisoformat(time)
+    except ValueError:
+        raise InvalidInput(f"{name}: {time!r} is not a time in ISO 8601.") from None
+    return operator, moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+
+
+def _sort(
+    query: Mapping[str, str], listing: Listing, version: Version
+) -> tuple[tuple[str, Direction], ...]:
+    pairs = _sort_pairs(query, listing)
+    for key, direction in pairs:
+        if direction not in ("asc", "desc"):
+            raise InvalidInput(f"Unknown sort direction {direction!r}, must be 'asc' or 'desc'.")
+        since = listing.sortable.get(key)
+        if since is None or version < _version(since):
+            raise InvalidInput(f"{key!r} is not a key to sort {listing.collection} by.")
+    given = {key for key, _ in pairs}
+    rest = [(key, pairs[0][1]) for key in ("created_at", "id") if key not in given]
+    return tuple(pairs + rest)
+
+
+def _sort_pairs(query: Mapping[str, str], listing: Listing) -> list[tuple[str, Any]]:
+    default_key, default_direction = listing.default_sort
+    if "sort" in query:
+        if "sort_key" in query or "sort_dir" in query:
+            raise InvalidInput("The sort parameter cannot be used with sort_key or sort_dir.")
+        pairs = []
+        for part in query["sort"].split(","):
+            key, _, direction = part.strip().partition(":")
+            pairs.append((key.strip() or default_key, direction.strip() or default_direction))
+        return pairs
+    key = query.get("sort_key", "").strip() or default_key
+    return [(key, query.get("sort_dir", "").strip() or default_direction)]
+
+
+def _all_tenants(call: Call[Any], listing: Listing) -> bool:
+    text = call.query.get("all_tenants")
+    if text is None or listing.all_tenants == "no" or not call.identity.is_admin:
+        return False
+    if listing.all_tenants == "presence":
+        return True
+    if listing.all_tenants == "lenient":
+        return text.strip().lower() in _TRUE
+    return parse_bool("all_tenants", text)
