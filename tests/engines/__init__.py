@@ -1,0 +1,1 @@
+"""Real servers for tests: private, on loopback, gone when the tests are."""
