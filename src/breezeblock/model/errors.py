@@ -71,11 +71,15 @@ class Failure:
     remedy: str = ""
     retryable: bool = False
 
+    @property
+    def text(self) -> str:
+        """Message, cause and remedy as one text."""
+        return " ".join(part for part in (self.message, self.cause, self.remedy) if part)
+
 
 class OperationFailed(BreezeblockError):
     """An operation that the caller waited for ended badly."""
 
     def __init__(self, failure: Failure) -> None:
-        parts = (failure.message, failure.cause, failure.remedy)
-        super().__init__(" ".join(part for part in parts if part))
+        super().__init__(failure.text)
         self.failure = failure

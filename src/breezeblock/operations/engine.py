@@ -13,6 +13,7 @@ import os
 import random
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -249,9 +250,7 @@ class Engine:
             held = list(self._held.items())
             if held:
                 with contextlib.suppress(StoreUnavailable):
-                    await self.store.write(
-                        lambda tx, held=held: operations.renew(tx, held, self.lease)
-                    )
+                    await self.store.write(partial(_renew, held=held, lease=self.lease))
 
     async def _wake_later(self, queue: str, operation_id: str, seconds: float) -> None:
         await asyncio.sleep(seconds + 0.01)
@@ -270,6 +269,10 @@ class Engine:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _renew(tx: WriteTx, held: list[tuple[str, int]], lease: float) -> None:
+    operations.renew(tx, held, lease)
 
 
 def _plain(data: Any) -> dict[str, Any]:

@@ -39,23 +39,24 @@ class Waiter:
         if event is not None:
             event.set()
 
-    async def wait(self, operation_id: str, timeout: float) -> Operation:
-        """The ended operation. Raises OperationFailed for a bad end, StillRunning after `timeout`
+    async def wait(self, operation_id: str, seconds: float) -> Operation:
+        """The ended operation. Raises OperationFailed for a bad end, StillRunning after so many
         seconds (the operation goes on)."""
-        operation = await self.wait_for_end(operation_id, timeout)
+        operation = await self.wait_for_end(operation_id, seconds)
         if operation.state != "succeeded":
             raise OperationFailed(Failure(**(operation.failure or {"code": "", "message": ""})))
         return operation
 
-    async def wait_for_end(self, operation_id: str, timeout: float) -> Operation:
-        """The ended operation, however it ended. Raises StillRunning after `timeout` seconds."""
+    async def wait_for_end(self, operation_id: str, seconds: float) -> Operation:
+        """The ended operation, however it ended. Raises StillRunning after so many seconds."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout
+        deadline = loop.time() + seconds
         event = self._waiting.setdefault(operation_id, asyncio.Event())
         looks = iter(self.LOOKS)
         pause = 0.0
         try:
             while True:
+                event.clear()
                 operation = await self.store.read(lambda tx: operations.get(tx, operation_id))
                 if operation is None or not operation.is_open:
                     break
@@ -63,7 +64,6 @@ class Waiter:
                 if left <= 0:
                     raise StillRunning(f"Operation {operation_id} is still under way.")
                 pause = next(looks, pause)
-                event.clear()
                 try:
                     await asyncio.wait_for(event.wait(), min(pause, left))
                 except TimeoutError:

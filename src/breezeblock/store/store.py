@@ -52,6 +52,11 @@ class ReadTx:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
+    @property
+    def dialect(self) -> str:
+        """ "sqlite" or "postgresql"."""
+        return self._connection.dialect.name
+
     def rows(self, statement: Executable) -> Sequence[Row[Any]]:
         return self._connection.execute(statement).all()
 

@@ -7,6 +7,8 @@ are seconds by the database's own clock, so that hosts with wrong clocks cannot 
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from sqlalchemy import (
     JSON,
     Boolean,
@@ -47,7 +49,7 @@ def _owner() -> list[Column[str]]:
     ]
 
 
-def _times() -> list[Column[DateTime]]:
+def _times() -> list[Column[datetime]]:
     return [
         Column("created_at", DateTime, nullable=False),
         Column("updated_at", DateTime),
@@ -216,7 +218,7 @@ operations = Table(
     _id(),
     Column("workflow", String(64), nullable=False),
     Column("resource_type", String(32), nullable=False),
-    Column("resource_id", String(36), nullable=False),
+    Column("resource_id", String(300), nullable=False),
     *_owner(),
     Column("request_id", String(255), nullable=False),
     Column("state", String(16), nullable=False, default=OPEN),

@@ -1,0 +1,71 @@
+"""What the handlers of the block storage API work with: store, waiter, configuration.
+
+One `Application` a process, made by `services/` and handed to handlers as `call.app`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
+
+from breezeblock.config import Config
+from breezeblock.model.errors import Conflict
+from breezeblock.model.operation import Operation
+from breezeblock.operations.submit import Caller
+from breezeblock.operations.waiting import Waiter
+from breezeblock.store import operations
+from breezeblock.store.store import Store, WriteTx
+from breezeblock.web.call import Call
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Application:
+    """The block storage API's own tools. It holds no state: put any number side by side."""
+
+    config: Config
+    store: Store
+    waiter: Waiter
+
+    @property
+    def quota_defaults(self) -> dict[str, int]:
+        """Configured limits by resource."""
+        quota = self.config.quota
+        return {name: getattr(quota, name) for name in quota.__struct_fields__}
+
+    def caller(self, call: ApiCall) -> Caller:
+        """On whose behalf an operation is opened."""
+        return Caller(
+            project_id=call.identity.project_id,
+            user_id=call.identity.user_id,
+            request_id=call.request_id,
+            reply_to=self.waiter.topic,
+        )
+
+    async def wait(self, operation_id: str) -> Operation:
+        """The operation's good end. Raises OperationFailed, StillRunning."""
+        return await self.waiter.wait(operation_id, self.config.api.operation_timeout)
+
+    async def write_in_turn(self, resource_id: str, fn: Callable[[WriteTx], T]) -> T:
+        """As store.write, but when an operation on the resource is under way, wait for its end.
+
+        For work that takes turns by nature (exports): the client should not have to try again.
+        Raises Conflict when it does not end in time.
+        """
+        deadline = asyncio.get_running_loop().time() + self.config.api.operation_timeout
+        while True:
+            try:
+                return await self.store.write(fn)
+            except Conflict:
+                under_way = await self.store.read(lambda tx: operations.open_on(tx, resource_id))
+                left = deadline - asyncio.get_running_loop().time()
+                if under_way is None or left <= 0:
+                    raise
+                await self.waiter.wait_for_end(under_way.id, left)
+
+
+ApiCall: TypeAlias = Call[Application]
+

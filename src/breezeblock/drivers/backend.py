@@ -1,0 +1,92 @@
+"""A backend in a volume service: a driver, its threads, its name.
+
+Drivers are plain synchronous code; this is where they meet the services, which are not. Calls run
+on threads of the backend's own, so many at a time, and a slow backend cannot hold up another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import entry_points
+from typing import Any, TypeVar
+
+from breezeblock.drivers.base import BackendConfig, BackendStats, Driver
+
+T = TypeVar("T")
+
+
+def load_driver(name: str) -> type[Driver]:
+    """The driver class registered under this name. Raises ValueError that lists what there is."""
+    known = {point.name: point for point in entry_points(group="breezeblock.drivers")}
+    if name not in known:
+        raise ValueError(f"there is no driver {name!r}; known: {', '.join(sorted(known))}")
+    driver: type[Driver] = known[name].load()
+    return driver
+
+
+class Backend:
+    """One configured backend. `name` is host@backend, as the scheduler and the queues know it."""
+
+    def __init__(self, driver: Driver, *, availability_zone: str, threads: int) -> None:
+        self.driver = driver
+        self.name = f"{driver.config.host}@{driver.config.name}"
+        self.availability_zone = availability_zone
+        self.threads = threads
+        self.ready = False
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=f"driver-{driver.config.name}")
+
+    @classmethod
+    def open(
+        cls, driver_name: str, config: BackendConfig, *, availability_zone: str, threads: int
+    ) -> Backend:
+        """Load and construct the driver; touches no storage yet. Raises ValueError."""
+        driver = load_driver(driver_name)(config)
+        return cls(driver, availability_zone=availability_zone, threads=threads)
+
+    @property
+    def queue(self) -> str:
+        """The topic that the backend takes its work from."""
+        return f"volume.{self.name}"
+
+    async def call(self, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Run a method of the driver on one of the backend's threads. Raises DriverError."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, lambda: method(*args, **kwargs))
+
+    async def setup(self) -> None:
+        """Connect to the storage. Raises DriverError; may be tried again."""
+        await self.call(self.driver.setup)
+        self.ready = True
+
+    def close(self) -> None:
+        self.driver.close()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def reports(self, stats: BackendStats) -> dict[str, dict[str, Any]]:
+        """Full pool name → what the scheduler is told of it (shared facts, scheduler.md)."""
+        shared = {
+            "vendor_name": stats.vendor_name,
+            "driver_version": stats.driver_version,
+            "storage_protocol": stats.storage_protocol,
+            "volume_backend_name": self.driver.config.name,
+            "backend_state": "up",
+            **stats.extra,
+        }
+        reports = {}
+        for pool in stats.pools:
+            figures = {
+                "pool_name": pool.name,
+                "total_capacity_gb": pool.total_capacity_gb,
+                "free_capacity_gb": pool.free_capacity_gb,
+                "provisioned_capacity_gb": pool.provisioned_capacity_gb,
+                "reserved_percentage": pool.reserved_percentage,
+                "max_over_subscription_ratio": pool.max_over_subscription_ratio,
+                "thin_provisioning_support": pool.thin_provisioning_support,
+                "thick_provisioning_support": pool.thick_provisioning_support,
+                "multiattach": pool.multiattach,
+                "online_extend_support": pool.online_extend_support,
+            }
+            reports[f"{self.name}#{pool.name}"] = {**shared, **figures, **pool.extra}
+        return reports

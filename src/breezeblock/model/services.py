@@ -1,0 +1,37 @@
+"""Services and pools, as they stand in the database."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+
+class Service(msgspec.Struct, frozen=True, kw_only=True):
+    """A scheduler, or one backend of a volume service (host is then host@backend).
+
+    `up`: it has reported lately, and a report is only made after work or a self-test succeeded.
+    """
+
+    id: str
+    binary: str
+    host: str
+    availability_zone: str
+    created_at: datetime
+    up: bool
+    reported_at: float
+    disabled: bool = False
+    disabled_reason: str | None = None
+    frozen: bool = False
+    backend_state: str | None = None
+    updated_at: datetime | None = None
+
+
+class PoolReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a backend last said of one of its pools; `name` is host@backend#pool."""
+
+    name: str
+    backend: str
+    capabilities: dict[str, Any]
+    reported_at: float

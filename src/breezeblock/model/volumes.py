@@ -1,0 +1,157 @@
+"""Volumes: the data, and the rules of which call is allowed when.
+
+Rules after the shared facts, state_machines.md. They are pure: they look at rows that the caller
+read in the transaction that will write, and raise InvalidState with a sentence for the client.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from breezeblock.model.errors import InvalidState
+
+DELETABLE = frozenset(
+    {"available", "error", "error_restoring", "error_extending", "error_managing"}
+)
+CLONABLE = frozenset({"available", "in-use"})
+FREE_TO_MIGRATE = frozenset({None, "deleting", "error", "success"})
+SHOWN_AS = {
+    "managing": "creating",
+    "error_managing": "error",
+    "error_managing_deleting": "deleting",
+}
+
+
+class Volume(msgspec.Struct, frozen=True, kw_only=True):
+    """A volume as it stands in the database. `size` is GiB, `host` is host@backend#pool."""
+
+    id: str
+    project_id: str
+    user_id: str
+    size: int
+    status: str
+    volume_type_id: str
+    created_at: datetime
+    name: str | None = None
+    description: str | None = None
+    previous_status: str | None = None
+    attach_status: str = "detached"
+    migration_status: str | None = None
+    availability_zone: str | None = None
+    host: str | None = None
+    service_uuid: str | None = None
+    snapshot_id: str | None = None
+    source_volid: str | None = None
+    bootable: bool = False
+    multiattach: bool = False
+    readonly: bool | None = None
+    shared_targets: bool = False
+    encryption_key_id: str | None = None
+    replication_status: str | None = None
+    provider_id: str | None = None
+    group_id: str | None = None
+    consumes_quota: bool = True
+    metadata: dict[str, str] = {}
+    image_metadata: dict[str, str] = {}
+    updated_at: datetime | None = None
+
+    @property
+    def shown_status(self) -> str:
+        """The status as clients see it: internal ones have a public name."""
+        return SHOWN_AS.get(self.status, self.status)
+
+    @property
+    def backend(self) -> str | None:
+        """host@backend, the name of the service that serves it."""
+        return self.host.partition("#")[0] if self.host else None
+
+    @property
+    def pool(self) -> str:
+        """The pool's own name, behind the #."""
+        return self.host.partition("#")[2] if self.host else ""
+
+
+def _refuse(what: str, volume: Volume, why: str) -> InvalidState:
+    return InvalidState(f"Volume {volume.id} cannot be {what}: {why}.")
+
+
+def check_delete(volume: Volume, *, snapshots: int, attached: bool, force: bool = False) -> None:
+    """Whether a volume may be deleted (cascade: pass 0 snapshots once they were checked)."""
+    if attached or volume.attach_status == "attached":
+        raise _refuse("deleted", volume, "it is attached; detach it first")
+    if volume.migration_status not in FREE_TO_MIGRATE:
+        raise _refuse("deleted", volume, "it is being migrated")
+    if volume.group_id:
+        raise _refuse("deleted", volume, f"it belongs to group {volume.group_id}")
+    if snapshots:
+        raise _refuse("deleted", volume, f"it has {snapshots} snapshot(s)")
+    if not force and volume.status not in DELETABLE:
+        raise _refuse(
+            "deleted",
+            volume,
+            f"its status is {volume.shown_status}, "
+            f"it must be one of {', '.join(sorted(DELETABLE))}",
+        )
+
+
+def check_extend(volume: Volume, new_size: int, *, in_use_allowed: bool) -> None:
+    """Whether a volume may grow to `new_size` GiB (in use: from microversion 3.42)."""
+    allowed = {"available", "in-use"} if in_use_allowed else {"available"}
+    if volume.status not in allowed:
+        raise _refuse(
+            "extended",
+            volume,
+            f"its status is {volume.shown_status}, it must be {' or '.join(sorted(allowed))}",
+        )
+    if volume.migration_status not in FREE_TO_MIGRATE:
+        raise _refuse("extended", volume, "it is being migrated")
+    if new_size <= volume.size:
+        raise InvalidState(
+            f"new_size must be greater than the present size: {new_size} asked, {volume.size} now."
+        )
+
+
+def check_clone(volume: Volume) -> None:
+    """Whether a new volume may be made from this one."""
+    if volume.status not in CLONABLE:
+        raise _refuse("cloned", volume, f"its status is {volume.shown_status}")
+
+
+def check_metadata(volume: Volume) -> None:
+    """Whether metadata may be changed."""
+    if volume.status in ("maintenance", "uploading"):
+        raise _refuse("changed", volume, f"its status is {volume.status}")
+
+
+def check_update(volume: Volume) -> None:
+    """Whether name, description and flags may be changed."""
+    if volume.status == "maintenance":
+        raise _refuse("changed", volume, "its status is maintenance")
+
+
+def check_snapshot(volume: Volume, *, in_use_allowed: bool) -> None:
+    """Whether a snapshot may be taken (in use: with force, or from microversion 3.66)."""
+    allowed = {"available", "in-use"} if in_use_allowed else {"available"}
+    if volume.host is None or volume.status not in allowed:
+        raise _refuse("snapshotted", volume, f"its status is {volume.shown_status}")
+    if volume.migration_status not in FREE_TO_MIGRATE:
+        raise _refuse("snapshotted", volume, "it is being migrated")
+
+
+def check_size(size: int, specs: dict[str, str]) -> None:
+    """The volume type's limits on the size, `provisioning:min_vol_size` and `max_vol_size`."""
+    least = _whole(specs.get("provisioning:min_vol_size"))
+    most = _whole(specs.get("provisioning:max_vol_size"))
+    if least is not None and size < least:
+        raise InvalidState(f"size: {size} is below the volume type's minimum of {least} GiB.")
+    if most is not None and size > most:
+        raise InvalidState(f"size: {size} is above the volume type's maximum of {most} GiB.")
+
+
+def _whole(text: str | None) -> int | None:
+    try:
+        return int(text) if text is not None else None
+    except ValueError:
+        return None

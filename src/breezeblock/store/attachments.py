@@ -1,0 +1,96 @@
+"""Attachments in the database, and the volume's status that follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from breezeblock.model.attachments import Attachment, volume_status_after
+from breezeblock.model.errors import NotFound
+from breezeblock.model.listing import ListQuery, Page
+from breezeblock.model.volumes import FREE_TO_MIGRATE, Volume
+from breezeblock.store import listing
+from breezeblock.store.store import ReadTx, WriteTx
+from breezeblock.store.tables import attachments, volumes
+
+
+def _attachment(row: sa.Row[Any]) -> Attachment:
+    return Attachment(**row._mapping)
+
+
+def insert(tx: WriteTx, attachment: Attachment) -> None:
+    tx.run(attachments.insert().values(msgspec.structs.asdict(attachment)))
+
+
+def find(tx: ReadTx, attachment_id: str) -> Attachment | None:
+    row = tx.first(sa.select(attachments).where(attachments.c.id == attachment_id))
+    return _attachment(row) if row else None
+
+
+def get(tx: ReadTx, attachment_id: str, project_id: str | None = None) -> Attachment:
+    """The attachment, if it is the project's (None: anybody's). Raises NotFound."""
+    attachment = find(tx, attachment_id)
+    if attachment is None or (project_id is not None and attachment.project_id != project_id):
+        raise NotFound("Attachment", attachment_id)
+    return attachment
+
+
+def page(tx: ReadTx, query: ListQuery, project_id: str | None) -> Page:
+    where = sa.true() if project_id is None else attachments.c.project_id == project_id
+    names = {"instance_id": attachments.c.instance_uuid}
+    rows, total = listing.page(tx, attachments, query, where, kind="Attachment", columns=names)
+    return Page([_attachment(row) for row in rows], total)
+
+
+def of_volume(tx: ReadTx, volume_id: str) -> list[Attachment]:
+    statement = sa.select(attachments).where(attachments.c.volume_id == volume_id)
+    return [_attachment(row) for row in tx.rows(statement.order_by(attachments.c.created_at))]
+
+
+def attached_to(tx: ReadTx, volume_ids: Iterable[str]) -> dict[str, list[Attachment]]:
+    """Volume id → its complete attachments: what a list of volumes shows."""
+    found: dict[str, list[Attachment]] = {}
+    wanted = list(volume_ids)
+    statement = sa.select(attachments).where(
+        attachments.c.volume_id.in_(wanted), attachments.c.attach_status == "attached"
+    )
+    for row in tx.rows(statement) if wanted else ():
+        found.setdefault(row.volume_id, []).append(_attachment(row))
+    return found
+
+
+def update(tx: WriteTx, attachment_id: str, **values: Any) -> bool:
+    values.setdefault("updated_at", tx.now)
+    statement = attachments.update().where(attachments.c.id == attachment_id)
+    return bool(tx.run(statement.values(values)))
+
+
+def delete(tx: WriteTx, attachment_id: str) -> None:
+    tx.run(attachments.delete().where(attachments.c.id == attachment_id))
+
+
+def settle_volume(tx: WriteTx, volume_id: str) -> None:
+    """Give the volume the status that its attachments say (shared facts, state_machines.md 3).
+
+    Not while it is being migrated, or uploaded with nothing attached any more.
+    """
+    row = tx.first(sa.select(volumes).where(volumes.c.id == volume_id).with_for_update())
+    if row is None:
+        return
+    volume = Volume(**row._mapping)
+    left = [one.attach_status for one in of_volume(tx, volume_id)]
+    status, attach_status = volume_status_after(left)
+    if volume.migration_status not in FREE_TO_MIGRATE:
+        return
+    if volume.status == "uploading" and not left:
+        return
+    if volume.status in ("deleting", "error_deleting"):
+        status = volume.status
+    tx.run(
+        volumes.update()
+        .where(volumes.c.id == volume_id)
+        .values(status=status, attach_status=attach_status, updated_at=tx.now)
+    )

@@ -1,0 +1,121 @@
+"""Quotas: limits, and usage that moves in the transaction of the rows it counts (design, law 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from breezeblock.model.errors import OverQuota
+from breezeblock.store.store import ReadTx, WriteTx
+from breezeblock.store.tables import quota_limits, quota_usages
+
+DEFAULT_CLASS = ":default"
+"""Stands in the project column for the default quota class."""
+
+LIMIT_ERRORS = {
+    "volumes": "VolumeLimitExceeded",
+    "gigabytes": "VolumeSizeExceedsAvailableQuota",
+    "snapshots": "SnapshotLimitExceeded",
+}
+
+
+def charge(
+    tx: WriteTx, project_id: str, changes: Mapping[str, int], defaults: Mapping[str, int]
+) -> None:
+    """Move the project's usage; raises OverQuota when a growth passes its limit.
+
+    `changes` is resource → difference, `defaults` the configured limits of resources without a row
+    (a resource that is not in it is unlimited). One statement moves all rows, in a fixed order, so
+    that two transactions cannot wait for each other.
+    """
+    moved = {name: change for name, change in sorted(changes.items()) if change}
+    if not moved:
+        return
+    dialect = sqlite if tx.dialect == "sqlite" else postgresql
+    insert: Any = dialect.insert(quota_usages).values(
+        [
+            {"project_id": project_id, "resource": name, "in_use": change}
+            for name, change in moved.items()
+        ]
+    )
+    statement = insert.on_conflict_do_update(
+        index_elements=["project_id", "resource"],
+        set_={"in_use": quota_usages.c.in_use + insert.excluded.in_use},
+    ).returning(quota_usages.c.resource, quota_usages.c.in_use)
+    usages = {row.resource: row.in_use for row in tx.rows(statement)}
+    grown = [name for name, change in moved.items() if change > 0]
+    allowed = limits(tx, project_id, grown, defaults) if grown else {}
+    for name in grown:
+        limit = allowed.get(name, -1)
+        if limit >= 0 and usages[name] > limit:
+            raise _over(name, moved[name], usages[name] - moved[name], limit)
+
+
+def _over(name: str, asked: int, used: int, limit: int) -> OverQuota:
+    base = name.partition("_")[0]
+    unit = "GiB" if base == "gigabytes" else base
+    return OverQuota(
+        f"{LIMIT_ERRORS.get(base, 'OverQuota')}: quota '{name}' allows {limit} {unit}, "
+        f"{used} in use, {asked} more asked."
+    )
+
+
+def limits(
+    tx: ReadTx, project_id: str, names: list[str] | None, defaults: Mapping[str, int]
+) -> dict[str, int]:
+    """Resource → limit of a project: its own, else the default class's, else the configured."""
+    statement = sa.select(quota_limits).where(
+        quota_limits.c.project_id.in_((project_id, DEFAULT_CLASS))
+    )
+    if names is not None:
+        statement = statement.where(quota_limits.c.resource.in_(names))
+    found = dict(defaults)
+    rows = tx.rows(statement)
+    for row in sorted(rows, key=lambda row: row.project_id != DEFAULT_CLASS):
+        found[row.resource] = row.hard_limit
+    return found
+
+
+def usages(tx: ReadTx, project_id: str) -> dict[str, int]:
+    """Resource → what the project uses."""
+    statement = sa.select(quota_usages).where(quota_usages.c.project_id == project_id)
+    return {row.resource: row.in_use for row in tx.rows(statement)}
+
+
+def set_limit(tx: WriteTx, project_id: str, resource: str, limit: int) -> None:
+    """Give a project (or DEFAULT_CLASS) a limit of its own; -1: none."""
+    key = (quota_limits.c.project_id == project_id, quota_limits.c.resource == resource)
+    if not tx.run(quota_limits.update().where(*key).values(hard_limit=limit)):
+        row = {"project_id": project_id, "resource": resource, "hard_limit": limit}
+        tx.run(quota_limits.insert().values(row))
+
+
+def of_volume(
+    size: int, type_name: str, *, count: int = 1, consumes: bool = True
+) -> dict[str, int]:
+    """What a volume of this size and type uses (negative count: gives back)."""
+    if not consumes:
+        return {}
+    return {
+        "volumes": count,
+        "gigabytes": count * size,
+        f"volumes_{type_name}": count,
+        f"gigabytes_{type_name}": count * size,
+    }
+
+
+def of_snapshot(
+    size: int, type_name: str, *, count: int = 1, consumes: bool = True
+) -> dict[str, int]:
+    """What a snapshot uses: snapshots count as gigabytes, too."""
+    if not consumes:
+        return {}
+    return {
+        "snapshots": count,
+        "gigabytes": count * size,
+        f"snapshots_{type_name}": count,
+        f"gigabytes_{type_name}": count * size,
+    }

@@ -1,0 +1,64 @@
+"""Snapshots in the database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from breezeblock.model.errors import NotFound
+from breezeblock.model.listing import ListQuery, Page
+from breezeblock.model.snapshots import Snapshot
+from breezeblock.store import listing
+from breezeblock.store.store import ReadTx, WriteTx
+from breezeblock.store.tables import snapshots
+
+
+def _snapshot(row: sa.Row[Any]) -> Snapshot:
+    return Snapshot(**row._mapping)
+
+
+def insert(tx: WriteTx, snapshot: Snapshot) -> None:
+    tx.run(snapshots.insert().values(msgspec.structs.asdict(snapshot)))
+
+
+def find(tx: ReadTx, snapshot_id: str) -> Snapshot | None:
+    row = tx.first(sa.select(snapshots).where(snapshots.c.id == snapshot_id))
+    return _snapshot(row) if row else None
+
+
+def get(tx: ReadTx, snapshot_id: str, project_id: str | None = None) -> Snapshot:
+    """The snapshot, if it is the project's (None: anybody's). Raises NotFound."""
+    snapshot = find(tx, snapshot_id)
+    if snapshot is None or (project_id is not None and snapshot.project_id != project_id):
+        raise NotFound("Snapshot", snapshot_id)
+    return snapshot
+
+
+def lock(tx: WriteTx, snapshot_id: str, project_id: str | None = None) -> Snapshot:
+    """As `get`, and nobody else changes the snapshot until this transaction ends."""
+    row = tx.first(sa.select(snapshots).where(snapshots.c.id == snapshot_id).with_for_update())
+    if row is None or (project_id is not None and row.project_id != project_id):
+        raise NotFound("Snapshot", snapshot_id)
+    return _snapshot(row)
+
+
+def page(tx: ReadTx, query: ListQuery, project_id: str | None) -> Page:
+    where = sa.true() if project_id is None else snapshots.c.project_id == project_id
+    rows, total = listing.page(tx, snapshots, query, where, kind="Snapshot")
+    return Page([_snapshot(row) for row in rows], total)
+
+
+def of_volume(tx: ReadTx, volume_id: str) -> list[Snapshot]:
+    statement = sa.select(snapshots).where(snapshots.c.volume_id == volume_id)
+    return [_snapshot(row) for row in tx.rows(statement.order_by(snapshots.c.created_at))]
+
+
+def update(tx: WriteTx, snapshot_id: str, **values: Any) -> bool:
+    values.setdefault("updated_at", tx.now)
+    return bool(tx.run(snapshots.update().where(snapshots.c.id == snapshot_id).values(values)))
+
+
+def delete(tx: WriteTx, snapshot_id: str) -> None:
+    tx.run(snapshots.delete().where(snapshots.c.id == snapshot_id))

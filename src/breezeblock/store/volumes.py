@@ -1,0 +1,121 @@
+"""Volumes in the database."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from breezeblock.model.errors import InvalidState, NotFound
+from breezeblock.model.listing import ListQuery, Page
+from breezeblock.model.volumes import Volume
+from breezeblock.store import listing
+from breezeblock.store.store import ReadTx, WriteTx
+from breezeblock.store.tables import attachments, snapshots, volumes
+
+
+def _volume(row: sa.Row[Any]) -> Volume:
+    return Volume(**row._mapping)
+
+
+def insert(tx: WriteTx, volume: Volume) -> None:
+    tx.run(volumes.insert().values(msgspec.structs.asdict(volume)))
+
+
+def find(tx: ReadTx, volume_id: str) -> Volume | None:
+    """The volume whoever owns it, or None when there is none (any more)."""
+    row = tx.first(sa.select(volumes).where(volumes.c.id == volume_id))
+    return _volume(row) if row else None
+
+
+def get(tx: ReadTx, volume_id: str, project_id: str | None = None) -> Volume:
+    """The volume, if it is the project's (None: anybody's). Raises NotFound."""
+    volume = find(tx, volume_id)
+    if volume is None or (project_id is not None and volume.project_id != project_id):
+        raise NotFound("Volume", volume_id)
+    return volume
+
+
+def lock(tx: WriteTx, volume_id: str, project_id: str | None = None) -> Volume:
+    """As `get`, and nobody else changes the volume until this transaction ends."""
+    row = tx.first(sa.select(volumes).where(volumes.c.id == volume_id).with_for_update())
+    if row is None or (project_id is not None and row.project_id != project_id):
+        raise NotFound("Volume", volume_id)
+    return _volume(row)
+
+
+def page(tx: ReadTx, query: ListQuery, project_id: str | None) -> Page:
+    """One page of the project's volumes (None: of all projects')."""
+    where = sa.true() if project_id is None else volumes.c.project_id == project_id
+    rows, total = listing.page(tx, volumes, query, where, kind="Volume")
+    return Page([_volume(row) for row in rows], total)
+
+
+def update(tx: WriteTx, volume_id: str, **values: Any) -> bool:
+    """Set columns; whether the volume was there."""
+    values.setdefault("updated_at", tx.now)
+    return bool(tx.run(volumes.update().where(volumes.c.id == volume_id).values(values)))
+
+
+def transition(
+    tx: WriteTx, volume_id: str, allowed: Collection[str], status: str, **values: Any
+) -> None:
+    """Set the status if the present one is allowed: one statement, so two callers cannot both win.
+
+    Raises InvalidState when it is not.
+    """
+    values |= {"status": status, "updated_at": tx.now}
+    changed = tx.run(
+        volumes.update()
+        .where(volumes.c.id == volume_id, volumes.c.status.in_(allowed))
+        .values(values)
+    )
+    if not changed:
+        raise InvalidState(f"Volume {volume_id} has changed its status meanwhile.")
+
+
+def delete(tx: WriteTx, volume_id: str) -> None:
+    """Remove the row and those that hang on it."""
+    tx.run(attachments.delete().where(attachments.c.volume_id == volume_id))
+    tx.run(snapshots.delete().where(snapshots.c.volume_id == volume_id))
+    tx.run(volumes.delete().where(volumes.c.id == volume_id))
+
+
+def locations(
+    tx: ReadTx, volume_ids: Iterable[str], project_id: str | None = None
+) -> dict[str, str]:
+    """Volume id → full name of its pool, of those that are placed and that the project may see."""
+    wanted = list(volume_ids)
+    statement = sa.select(volumes.c.id, volumes.c.host).where(
+        volumes.c.id.in_(wanted), volumes.c.host.is_not(None)
+    )
+    if project_id is not None:
+        statement = statement.where(volumes.c.project_id == project_id)
+    return {row.id: row.host for row in tx.rows(statement)} if wanted else {}
+
+
+def placed(tx: ReadTx, backend: str | None = None) -> Mapping[str, tuple[int, int]]:
+    """Pool name → (number of volumes, GiB) of what we placed there."""
+    statement = sa.select(
+        volumes.c.host, sa.func.count(), sa.func.coalesce(sa.func.sum(volumes.c.size), 0)
+    ).where(volumes.c.host.is_not(None))
+    if backend is not None:
+        statement = statement.where(volumes.c.host.startswith(f"{backend}#", autoescape=True))
+    return {
+        row[0]: (int(row[1]), int(row[2])) for row in tx.rows(statement.group_by(volumes.c.host))
+    }
+
+
+def summary(tx: ReadTx, project_id: str | None) -> tuple[int, int, dict[str, list[str]]]:
+    """(number of volumes, GiB, metadata keys with their distinct values)."""
+    where = sa.true() if project_id is None else volumes.c.project_id == project_id
+    rows = tx.rows(sa.select(volumes.c.size, volumes.c.metadata).where(where))
+    values: dict[str, list[str]] = {}
+    for row in rows:
+        for key, value in row.metadata.items():
+            known = values.setdefault(key, [])
+            if value not in known:
+                known.append(value)
+    return len(rows), sum(row.size for row in rows), values

@@ -1,0 +1,153 @@
+"""Attach a volume: make it reachable for one host.
+
+    api        reserve  the attachment's row, the volume `reserved`; nothing else happens yet
+    api        submit   a connector is known: open the operation
+    backend    export   the driver lets the host in; connection_info goes onto the attachment
+
+What a host may reach is one export, shared by all attachments of the volume to that host. The
+operation is therefore one on the export, `<volume>@<host>`: connecting and disconnecting the same
+volume on the same host take turns, other hosts are not held up (design, law 4).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from breezeblock.drivers.base import ConnectionInfo
+from breezeblock.model import attachments as rules
+from breezeblock.model import messages as events
+from breezeblock.model.attachments import Attachment
+from breezeblock.model.errors import Failure
+from breezeblock.model.operation import Operation
+from breezeblock.model.volumes import Volume
+from breezeblock.operations.submit import Caller
+from breezeblock.operations.submit import submit as submit_operation
+from breezeblock.operations.workflow import Done, Failed, Outcome, Run, Workflow
+from breezeblock.store import attachments, messages, volume_types, volumes
+from breezeblock.store.store import ReadTx, WriteTx
+from breezeblock.workflows.doors import as_driver_volume, queue_of
+
+
+class Data(msgspec.Struct, frozen=True):
+    """Which attachment, and for whom. `keep_status`: os-initialize_connection changes none."""
+
+    attachment_id: str
+    volume_id: str
+    connector: dict[str, Any]
+    mode: str
+    keep_status: bool = False
+
+
+def export_id(volume_id: str, host: str) -> str:
+    """The name under which work on one export takes turns."""
+    return f"{volume_id}@{host}"
+
+
+def reserve(tx: WriteTx, volume: Volume, attachment: Attachment) -> None:
+    """Write the attachment and put the volume to `reserved`. Raises InvalidState.
+
+    The caller has locked the volume's row in this transaction.
+    """
+    others = attachments.of_volume(tx, volume.id)
+    rules.check_reserve(volume, attachment.instance_uuid, others)
+    attachments.insert(tx, attachment)
+    if volume.status != "downloading":
+        volumes.transition(tx, volume.id, {volume.status}, "reserved")
+
+
+def submit(
+    tx: WriteTx,
+    caller: Caller,
+    volume: Volume,
+    attachment: Attachment,
+    connector: dict[str, Any],
+    mode: str,
+    *,
+    keep_status: bool = False,
+) -> str:
+    """Open the operation that connects the attachment; returns its id.
+
+    `connector` names the host. Raises Conflict when another server has the volume, or while work
+    on the same export is under way.
+    """
+    rules.check_connect(volume, attachment, attachments.of_volume(tx, volume.id))
+    data = Data(attachment.id, volume.id, connector, mode, keep_status)
+    resource = export_id(volume.id, str(connector["host"]))
+    return submit_operation(tx, WORKFLOW, caller, resource, data, queue_of(volume.host or ""))
+
+
+async def export(run: Run[Data]) -> Outcome:
+    """Let the host in, and write down how it gets there."""
+    data = run.data
+    found = await run.doors.store.read(lambda tx: _to_export(tx, data))
+    if found is None:
+        return Failed(Failure(code="gone", message="The attachment is not there any more."))
+    volume, specs = found
+    info: ConnectionInfo = await run.doors.call(
+        volume.backend,
+        lambda driver: driver.export,
+        as_driver_volume(volume, extra_specs=specs),
+        data.connector,
+        mode=data.mode,
+    )
+    flat = flat_connection_info(info, volume, data)
+    return Done(
+        result={"attachment_id": data.attachment_id},
+        settle=lambda tx: _connected(tx, data, flat),
+        note=f"exported to {data.connector['host']} by {info.driver_volume_type}",
+    )
+
+
+def flat_connection_info(info: ConnectionInfo, volume: Volume, data: Data) -> dict[str, Any]:
+    """The wire's flat form: the driver's keys and those that the service adds for every driver."""
+    return {
+        "driver_volume_type": info.driver_volume_type,
+        **info.data,
+        **info.top_level,
+        "access_mode": data.mode,
+        "encrypted": volume.encryption_key_id is not None,
+        "qos_specs": None,
+        "cacheable": False,
+        "attachment_id": data.attachment_id,
+        "enforce_multipath": bool(data.connector.get("enforce_multipath", False)),
+    }
+
+
+def _to_export(tx: ReadTx, data: Data) -> tuple[Volume, dict[str, str]] | None:
+    if attachments.find(tx, data.attachment_id) is None:
+        return None
+    volume = volumes.get(tx, data.volume_id)
+    return volume, volume_types.get(tx, volume.volume_type_id).extra_specs
+
+
+def _connected(tx: WriteTx, data: Data, info: dict[str, Any]) -> None:
+    connector = data.connector
+    values: dict[str, Any] = {
+        "connection_info": info,
+        "connector": connector,
+        "host_name": connector["host"],
+        "mountpoint": connector.get("mountpoint"),
+        "attach_mode": data.mode,
+    }
+    if not data.keep_status:
+        values["attach_status"] = "attaching"
+        volumes.lock(tx, data.volume_id)
+        volumes.update(tx, data.volume_id, status="attaching", attach_status="attaching")
+    attachments.update(tx, data.attachment_id, **values)
+
+
+def _settle_failure(tx: WriteTx, operation: Operation, data: Data, failure: Failure) -> None:
+    """The attachment and the volume stay reserved (the wire's rule): the caller deletes it."""
+    messages.tell(
+        tx,
+        events.ATTACH_FAILED,
+        project_id=operation.project_id,
+        request_id=operation.request_id,
+        resource_uuid=data.volume_id,
+        text=failure.text,
+    )
+
+
+WORKFLOW = Workflow("attach_volume", "export", Data, (export,), _settle_failure)

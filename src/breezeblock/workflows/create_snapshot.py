@@ -1,0 +1,79 @@
+"""Create a snapshot of a volume.
+
+api        submit   checks, quota, the snapshot's row in `creating`
+backend    freeze   the driver freezes the volume's content
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from breezeblock.model import messages as events
+from breezeblock.model.errors import Failure
+from breezeblock.model.operation import Operation
+from breezeblock.model.snapshots import Snapshot
+from breezeblock.model.volumes import Volume
+from breezeblock.operations.submit import Caller
+from breezeblock.operations.submit import submit as submit_operation
+from breezeblock.operations.workflow import Done, Outcome, Run, Workflow
+from breezeblock.store import messages, quotas, snapshots, volumes
+from breezeblock.store.store import ReadTx, WriteTx
+from breezeblock.workflows.doors import as_driver_snapshot, queue_of
+
+
+class Data(msgspec.Struct, frozen=True):
+    """Nothing to remember."""
+
+
+def submit(
+    tx: WriteTx,
+    caller: Caller,
+    volume: Volume,
+    snapshot: Snapshot,
+    type_name: str,
+    limits: dict[str, int],
+) -> str:
+    """Write the snapshot in `creating`, charge the quota, open the operation; returns its id.
+
+    The caller has checked the volume in this transaction. Raises OverQuota.
+    """
+    quotas.charge(tx, snapshot.project_id, quotas.of_snapshot(snapshot.size, type_name), limits)
+    snapshots.insert(tx, snapshot)
+    return submit_operation(tx, WORKFLOW, caller, snapshot.id, Data(), queue_of(volume.host or ""))
+
+
+async def freeze(run: Run[Data]) -> Outcome:
+    """Let the driver freeze the content; a repetition finds what is frozen already."""
+    snapshot, volume = await run.doors.store.read(
+        lambda tx: snapshot_and_volume(tx, run.operation.resource_id)
+    )
+    frozen = as_driver_snapshot(snapshot, volume)
+    await run.doors.call(volume.backend, lambda driver: driver.snapshot, frozen)
+    return Done(
+        settle=lambda tx: _settle(tx, snapshot.id, "available", progress="100%"),
+    )
+
+
+def snapshot_and_volume(tx: ReadTx, snapshot_id: str) -> tuple[Snapshot, Volume]:
+    """Both rows. Raises NotFound."""
+    snapshot = snapshots.get(tx, snapshot_id)
+    return snapshot, volumes.get(tx, snapshot.volume_id)
+
+
+def _settle(tx: WriteTx, snapshot_id: str, status: str, **values: str) -> None:
+    snapshots.update(tx, snapshot_id, status=status, **values)
+
+
+def _settle_failure(tx: WriteTx, operation: Operation, _data: Data, failure: Failure) -> None:
+    _settle(tx, operation.resource_id, "error")
+    messages.tell(
+        tx,
+        events.SNAPSHOT_FAILED,
+        project_id=operation.project_id,
+        request_id=operation.request_id,
+        resource_uuid=operation.resource_id,
+        text=failure.text,
+    )
+
+
+WORKFLOW = Workflow("create_snapshot", "snapshot", Data, (freeze,), _settle_failure)

@@ -1,0 +1,237 @@
+"""Create a volume: empty, from a snapshot, or from another volume.
+
+    api        submit     checks, quota, the volume's row in `creating`
+    scheduler  schedule   ranks the pools that fit and keeps the reasons of those that do not
+    backend    build      tries one pool after the other until a driver succeeds
+
+Whatever happens, the volume ends in `available` or in `error`, and an error leaves a message that
+says why. Retries are safe because the driver names what it makes by the volume's UUID.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+import structlog
+
+from breezeblock.drivers.base import DriverError, Source, TemporaryError
+from breezeblock.model import messages as events
+from breezeblock.model.errors import Failure
+from breezeblock.model.operation import Operation
+from breezeblock.model.volumes import Volume
+from breezeblock.operations.explain import of_driver
+from breezeblock.operations.submit import Caller
+from breezeblock.operations.submit import submit as submit_operation
+from breezeblock.operations.workflow import Again, Done, Failed, Next, Outcome, Run, Workflow
+from breezeblock.scheduler.ranking import rank
+from breezeblock.scheduler.request import Request, hinted_volumes
+from breezeblock.store import messages, quotas, snapshots, volumes
+from breezeblock.store.store import ReadTx, WriteTx
+from breezeblock.workflows.doors import SCHEDULER, as_driver_snapshot, as_driver_volume, queue_of
+
+log = structlog.get_logger()
+
+TRIES_PER_POOL = 3
+"""How often a pool that says "not now" is asked before the next one is."""
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """What the volume starts from; `pool` is where that is, and the new volume has to go."""
+
+    kind: Literal["volume", "snapshot"]
+    id: str
+    pool: str
+
+
+class Data(msgspec.Struct, frozen=True):
+    """What the steps find out. `tried` holds pools that failed, with their error."""
+
+    type_name: str
+    extra_specs: dict[str, str] = {}
+    availability_zones: tuple[str, ...] = ()
+    hints: dict[str, Any] = {}
+    origin: Origin | None = None
+    candidates: tuple[str, ...] = ()
+    ranking: dict[str, Any] = {}
+    position: int = 0
+    tried: tuple[dict[str, str], ...] = ()
+
+    @property
+    def pool(self) -> str:
+        return self.candidates[self.position]
+
+
+def submit(tx: WriteTx, caller: Caller, volume: Volume, data: Data, limits: dict[str, int]) -> str:
+    """Write the volume in `creating`, charge the quota, open the operation; returns its id.
+
+    The caller has checked source, type and sizes in this transaction. Raises OverQuota.
+    """
+    quotas.charge(tx, volume.project_id, quotas.of_volume(volume.size, data.type_name), limits)
+    volumes.insert(tx, volume)
+    return submit_operation(tx, WORKFLOW, caller, volume.id, data, SCHEDULER)
+
+
+async def schedule(run: Run[Data]) -> Outcome:
+    """Rank the pools; without one that fits, say for each why not."""
+    data = run.data
+    volume, located = await run.doors.store.read(lambda tx: _to_place(tx, run.operation, data))
+    if volume is None:
+        return Failed(_gone())
+    request = Request(
+        size=volume.size,
+        volume=_names(volume),
+        extra_specs=data.extra_specs,
+        hints=data.hints,
+        availability_zones=data.availability_zones,
+        only=data.origin.pool if data.origin else None,
+        locations=located,
+    )
+    chosen = run.doors.scheduling
+    ranking = rank(await run.doors.pools.pools(), request, chosen.filters, chosen.weighers)
+    data = msgspec.structs.replace(
+        data,
+        candidates=tuple(one.pool for one in ranking.candidates[: chosen.max_candidates]),
+        ranking=msgspec.to_builtins(ranking),
+    )
+    if not data.candidates:
+        return Failed(
+            Failure(
+                code="no-backend-fits",
+                message="No storage pool fits the volume.",
+                cause=ranking.summary(for_user=True),
+                remedy="Ask for less, for another zone or type, or let the operator add space.",
+                retryable=True,
+            ),
+            data,
+            note=ranking.summary(),
+        )
+    run.doors.pools.book(data.pool, volume.size)
+    return Next(
+        queue_of(data.pool),
+        data,
+        settle=lambda tx: _place(tx, volume.id, data.pool),
+        note=f"candidates: {', '.join(data.candidates)}",
+    )
+
+
+async def build(run: Run[Data]) -> Outcome:
+    """Let the driver of the present candidate make the volume; when it cannot, go to the next."""
+    data = run.data
+    volume, source = await run.doors.store.read(lambda tx: _to_build(tx, run.operation, data))
+    if volume is None:
+        return Failed(_gone())
+    backend = data.pool.partition("#")[0]
+    wanted = as_driver_volume(volume, extra_specs=data.extra_specs, pool=data.pool)
+    try:
+        await run.doors.call(backend, lambda driver: driver.create, wanted, source)
+    except Exception as error:
+        if isinstance(error, TemporaryError) and run.operation.attempts < TRIES_PER_POOL:
+            raise
+        if not isinstance(error, DriverError):
+            log.exception("driver failed unexpectedly", backend=backend)
+        return await _try_next(run, volume, error)
+    zone = run.doors.backends[backend].availability_zone
+    return Done(
+        result={"host": data.pool},
+        settle=lambda tx: _made(tx, volume, data.pool, zone),
+        note=f"made by {data.pool}",
+    )
+
+
+async def _try_next(run: Run[Data], volume: Volume, error: Exception) -> Outcome:
+    """Sweep up what the failed driver may have left, then hand on to the next candidate."""
+    data = run.data
+    backend = data.pool.partition("#")[0]
+    try:
+        remains = as_driver_volume(volume, pool=data.pool)
+        await run.doors.call(backend, lambda driver: driver.delete, remains)
+    except Exception as leftover:
+        log.warning("could not sweep up", backend=backend, volume=volume.id, error=str(leftover))
+    failure = of_driver(error)
+    tried = (*data.tried, {"pool": data.pool, "error": failure.cause or failure.message})
+    data = msgspec.structs.replace(data, tried=tried, position=data.position + 1)
+    if data.position < len(data.candidates):
+        return Again(
+            queue=queue_of(data.pool),
+            data=data,
+            settle=lambda tx: _place(tx, volume.id, data.pool),
+            note=f"{tried[-1]['pool']} failed ({tried[-1]['error']}); now {data.pool}",
+        )
+    if len(tried) > 1:
+        failure = Failure(
+            code="every-backend-failed",
+            message=f"All {len(tried)} storage pools that fit have failed.",
+            cause=" ".join(f"{one['error']}" for one in tried),
+            remedy=failure.remedy or "Try again later, or tell the operator the request id.",
+            retryable=failure.retryable,
+        )
+    return Failed(failure, data, note=f"{tried[-1]['pool']} failed ({tried[-1]['error']})")
+
+
+# -- transactions -----------------------------------------------------------------------------
+
+
+def _to_place(tx: ReadTx, operation: Operation, data: Data) -> tuple[Volume | None, dict[str, str]]:
+    located = volumes.locations(tx, hinted_volumes(data.hints), operation.project_id)
+    return volumes.find(tx, operation.resource_id), located
+
+
+def _to_build(tx: ReadTx, operation: Operation, data: Data) -> tuple[Volume | None, Source]:
+    volume = volumes.find(tx, operation.resource_id)
+    if data.origin is None:
+        return volume, None
+    if data.origin.kind == "volume":
+        return volume, as_driver_volume(volumes.get(tx, data.origin.id))
+    snapshot = snapshots.get(tx, data.origin.id)
+    return volume, as_driver_snapshot(snapshot, volumes.get(tx, snapshot.volume_id))
+
+
+def _place(tx: WriteTx, volume_id: str, pool: str) -> None:
+    volumes.update(tx, volume_id, host=pool)
+
+
+def _made(tx: WriteTx, volume: Volume, pool: str, zone: str) -> None:
+    volumes.transition(
+        tx,
+        volume.id,
+        {"creating"},
+        "available",
+        host=pool,
+        availability_zone=volume.availability_zone or zone,
+    )
+
+
+def _settle_failure(tx: WriteTx, operation: Operation, data: Data, failure: Failure) -> None:
+    """The volume stays in `error`, so that its owner sees it; a message says why."""
+    nowhere = failure.code == "no-backend-fits"
+    values: dict[str, Any] = {"host": None} if nowhere or data.tried else {}
+    volumes.update(tx, operation.resource_id, status="error", **values)
+    messages.tell(
+        tx,
+        events.NO_BACKEND_FITS if nowhere else events.CREATE_FAILED,
+        project_id=operation.project_id,
+        request_id=operation.request_id,
+        resource_uuid=operation.resource_id,
+        text=failure.text,
+    )
+
+
+def _names(volume: Volume) -> dict[str, Any]:
+    return {
+        "id": volume.id,
+        "size": volume.size,
+        "display_name": volume.name,
+        "display_description": volume.description,
+        "volume_metadata": volume.metadata,
+        "volume_type_id": volume.volume_type_id,
+        "project_id": volume.project_id,
+        "multiattach": volume.multiattach,
+    }
+
+
+def _gone() -> Failure:
+    return Failure(code="gone", message="The volume is not there any more.")
+
+
+WORKFLOW = Workflow("create_volume", "volume", Data, (schedule, build), _settle_failure)

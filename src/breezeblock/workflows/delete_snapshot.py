@@ -1,0 +1,73 @@
+"""Delete a snapshot.
+
+api        submit   checks, `deleting`
+backend    remove   the driver removes it; then the row and its usage go together
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from breezeblock.model import messages as events
+from breezeblock.model import snapshots as rules
+from breezeblock.model.errors import Failure
+from breezeblock.model.operation import Operation
+from breezeblock.model.snapshots import Snapshot
+from breezeblock.operations.submit import Caller
+from breezeblock.operations.submit import submit as submit_operation
+from breezeblock.operations.workflow import Done, Outcome, Run, Workflow
+from breezeblock.store import messages, operations, quotas, snapshots, volume_types, volumes
+from breezeblock.store.store import WriteTx
+from breezeblock.workflows.create_snapshot import snapshot_and_volume
+from breezeblock.workflows.doors import as_driver_snapshot, queue_of
+
+
+class Data(msgspec.Struct, frozen=True):
+    """Nothing to remember."""
+
+
+def submit(tx: WriteTx, caller: Caller, snapshot: Snapshot, *, force: bool = False) -> str:
+    """Put the snapshot to `deleting` and open the operation; returns its id.
+
+    With force (an administrator's) whatever is under way on it is cancelled. Raises InvalidState,
+    Conflict.
+    """
+    rules.check_delete(snapshot, force=force)
+    under_way = operations.open_on(tx, snapshot.id) if force else None
+    if under_way:
+        operations.cancel(tx, under_way.id, "the snapshot is deleted by force")
+    volume = volumes.get(tx, snapshot.volume_id)
+    snapshots.update(tx, snapshot.id, status="deleting")
+    return submit_operation(tx, WORKFLOW, caller, snapshot.id, Data(), queue_of(volume.host or ""))
+
+
+async def remove(run: Run[Data]) -> Outcome:
+    """Remove the snapshot from the backend; what is gone already is fine."""
+    snapshot, volume = await run.doors.store.read(
+        lambda tx: snapshot_and_volume(tx, run.operation.resource_id)
+    )
+    frozen = as_driver_snapshot(snapshot, volume)
+    await run.doors.call(volume.backend, lambda driver: driver.delete_snapshot, frozen)
+    return Done(settle=lambda tx: _forget(tx, snapshot))
+
+
+def _forget(tx: WriteTx, snapshot: Snapshot) -> None:
+    type_name = volume_types.get(tx, snapshot.volume_type_id).name
+    used = quotas.of_snapshot(snapshot.size, type_name, count=-1, consumes=snapshot.consumes_quota)
+    quotas.charge(tx, snapshot.project_id, used, {})
+    snapshots.delete(tx, snapshot.id)
+
+
+def _settle_failure(tx: WriteTx, operation: Operation, _data: Data, failure: Failure) -> None:
+    snapshots.update(tx, operation.resource_id, status="error_deleting")
+    messages.tell(
+        tx,
+        events.SNAPSHOT_DELETE_FAILED,
+        project_id=operation.project_id,
+        request_id=operation.request_id,
+        resource_uuid=operation.resource_id,
+        text=failure.text,
+    )
+
+
+WORKFLOW = Workflow("delete_snapshot", "snapshot", Data, (remove,), _settle_failure)

@@ -1,0 +1,118 @@
+"""Delete a volume, with its snapshots when asked to cascade.
+
+api        submit   checks, `deleting`; a volume that was never placed is gone at once
+backend    remove   snapshots, then the volume; then the row and its usage go together
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from breezeblock.model import messages as events
+from breezeblock.model import snapshots as snapshot_rules
+from breezeblock.model import volumes as rules
+from breezeblock.model.errors import Failure, InvalidState
+from breezeblock.model.operation import Operation
+from breezeblock.model.snapshots import Snapshot
+from breezeblock.model.volumes import Volume
+from breezeblock.operations.submit import Caller
+from breezeblock.operations.submit import submit as submit_operation
+from breezeblock.operations.workflow import Done, Outcome, Run, Workflow
+from breezeblock.store import (
+    attachments,
+    messages,
+    operations,
+    quotas,
+    snapshots,
+    volume_types,
+    volumes,
+)
+from breezeblock.store.store import ReadTx, WriteTx
+from breezeblock.workflows.doors import as_driver_snapshot, as_driver_volume, queue_of
+
+
+class Data(msgspec.Struct, frozen=True):
+    """Nothing to remember: what there is to remove is read anew each time."""
+
+
+def submit(
+    tx: WriteTx, caller: Caller, volume: Volume, *, cascade: bool = False, force: bool = False
+) -> str | None:
+    """Put the volume to `deleting` and open the operation; its id, or None when it is gone already.
+
+    With force (an administrator's) whatever is under way on the volume is cancelled. Raises
+    InvalidState, Conflict.
+    """
+    owned = snapshots.of_volume(tx, volume.id)
+    attached = any(one.attach_status == "attached" for one in attachments.of_volume(tx, volume.id))
+    remaining = 0 if cascade else len(owned)
+    rules.check_delete(volume, snapshots=remaining, attached=attached, force=force)
+    for snapshot in owned:
+        _check_cascade(snapshot, volume, force=force)
+    if force:
+        under_way = operations.open_on(tx, volume.id)
+        if under_way:
+            operations.cancel(tx, under_way.id, "the volume is deleted by force")
+    if volume.host is None:
+        _forget(tx, volume)
+        return None
+    volumes.update(tx, volume.id, status="deleting", previous_status=volume.status)
+    for snapshot in owned:
+        snapshots.update(tx, snapshot.id, status="deleting")
+    return submit_operation(tx, WORKFLOW, caller, volume.id, Data(), queue_of(volume.host))
+
+
+def _check_cascade(snapshot: Snapshot, volume: Volume, *, force: bool) -> None:
+    if snapshot.project_id != volume.project_id and not force:
+        raise InvalidState(f"Snapshot {snapshot.id} belongs to another project.")
+    snapshot_rules.check_delete(snapshot, force=force)
+
+
+async def remove(run: Run[Data]) -> Outcome:
+    """Remove snapshots and volume from the backend; what is gone already is fine."""
+    found = await run.doors.store.read(lambda tx: _to_remove(tx, run.operation.resource_id))
+    if found is None:
+        return Done(note="was gone already")
+    volume, owned = found
+    backend = volume.backend or ""
+    for snapshot in owned:
+        frozen = as_driver_snapshot(snapshot, volume)
+        await run.doors.call(backend, lambda driver: driver.delete_snapshot, frozen)
+    await run.doors.call(backend, lambda driver: driver.delete, as_driver_volume(volume))
+    return Done(settle=lambda tx: _forget(tx, volume))
+
+
+def _to_remove(tx: ReadTx, volume_id: str) -> tuple[Volume, list[Snapshot]] | None:
+    volume = volumes.find(tx, volume_id)
+    return (volume, snapshots.of_volume(tx, volume_id)) if volume else None
+
+
+def _forget(tx: WriteTx, volume: Volume) -> None:
+    """Remove the rows and give back what they used, in one."""
+    type_name = volume_types.get(tx, volume.volume_type_id).name
+    for snapshot in snapshots.of_volume(tx, volume.id):
+        used = quotas.of_snapshot(
+            snapshot.size, type_name, count=-1, consumes=snapshot.consumes_quota
+        )
+        quotas.charge(tx, snapshot.project_id, used, {})
+    used = quotas.of_volume(volume.size, type_name, count=-1, consumes=volume.consumes_quota)
+    quotas.charge(tx, volume.project_id, used, {})
+    volumes.delete(tx, volume.id)
+
+
+def _settle_failure(tx: WriteTx, operation: Operation, _data: Data, failure: Failure) -> None:
+    volumes.update(tx, operation.resource_id, status="error_deleting")
+    for snapshot in snapshots.of_volume(tx, operation.resource_id):
+        if snapshot.status == "deleting":
+            snapshots.update(tx, snapshot.id, status="error_deleting")
+    messages.tell(
+        tx,
+        events.DELETE_FAILED,
+        project_id=operation.project_id,
+        request_id=operation.request_id,
+        resource_uuid=operation.resource_id,
+        text=failure.text,
+    )
+
+
+WORKFLOW = Workflow("delete_volume", "volume", Data, (remove,), _settle_failure)

@@ -1,0 +1,169 @@
+"""Extend a volume, also one that guests use.
+
+api        submit     checks, quota for the growth, `extending`
+scheduler  check      whether the pool has room for the growth
+backend    grow       the driver grows it; then size and status
+backend    announce   servers that use it are told, so that their guests see the new size
+"""
+
+from __future__ import annotations
+
+import msgspec
+import structlog
+
+from breezeblock.model import messages as events
+from breezeblock.model import volumes as rules
+from breezeblock.model.errors import Failure
+from breezeblock.model.operation import Operation
+from breezeblock.model.volumes import Volume
+from breezeblock.operations.submit import Caller
+from breezeblock.operations.submit import submit as submit_operation
+from breezeblock.operations.workflow import Done, Failed, Next, Outcome, Run, Workflow
+from breezeblock.scheduler.ranking import rank
+from breezeblock.scheduler.request import Request
+from breezeblock.store import attachments, messages, quotas, volume_types, volumes
+from breezeblock.store.store import ReadTx, WriteTx
+from breezeblock.workflows.doors import SCHEDULER, as_driver_volume, queue_of
+
+log = structlog.get_logger()
+
+
+class Data(msgspec.Struct, frozen=True):
+    """The wish, and what a failure has to give back."""
+
+    new_size: int
+    old_size: int
+    type_name: str
+    extra_specs: dict[str, str] = {}
+
+
+def submit(
+    tx: WriteTx,
+    caller: Caller,
+    volume: Volume,
+    new_size: int,
+    limits: dict[str, int],
+    *,
+    in_use_allowed: bool,
+) -> str:
+    """Put the volume to `extending`, charge the growth, open the operation; returns its id.
+
+    Raises InvalidState, OverQuota, Conflict.
+    """
+    rules.check_extend(volume, new_size, in_use_allowed=in_use_allowed)
+    volume_type = volume_types.get(tx, volume.volume_type_id)
+    rules.check_size(new_size, volume_type.extra_specs)
+    data = Data(new_size, volume.size, volume_type.name, volume_type.extra_specs)
+    if volume.consumes_quota:
+        quotas.charge(tx, volume.project_id, _growth(data), limits)
+    volumes.transition(tx, volume.id, {volume.status}, "extending", previous_status=volume.status)
+    return submit_operation(tx, WORKFLOW, caller, volume.id, data, SCHEDULER)
+
+
+async def check(run: Run[Data]) -> Outcome:
+    """Ask the filters whether the volume's own pool has room."""
+    data = run.data
+    volume = await run.doors.store.read(lambda tx: volumes.get(tx, run.operation.resource_id))
+    request = Request(
+        size=data.new_size - data.old_size,
+        volume={"id": volume.id, "size": data.new_size},
+        extra_specs=data.extra_specs,
+        only=volume.host,
+        extending_attached=volume.previous_status == "in-use",
+    )
+    chosen = run.doors.scheduling
+    ranking = rank(await run.doors.pools.pools(), request, chosen.filters, chosen.weighers)
+    if not ranking.candidates:
+        return Failed(
+            Failure(
+                code="no-room",
+                message="The volume's storage pool has no room for the growth.",
+                cause=ranking.summary(for_user=True),
+                remedy="Ask for less, or let the operator add space.",
+                retryable=True,
+            ),
+            note=ranking.summary(),
+        )
+    return Next(queue_of(volume.host), data)
+
+
+async def grow(run: Run[Data]) -> Outcome:
+    """Let the driver grow the volume."""
+    data = run.data
+    volume = await run.doors.store.read(lambda tx: volumes.get(tx, run.operation.resource_id))
+    wanted = as_driver_volume(volume, extra_specs=data.extra_specs)
+    backend = volume.backend or ""
+    await run.doors.call(backend, lambda driver: driver.extend, wanted, data.new_size)
+    return Next(queue_of(backend), data, settle=lambda tx: _grown(tx, volume.id, data.new_size))
+
+
+async def announce(run: Run[Data]) -> Outcome:
+    """Tell the servers. That this fails does not unmake the growth: it leaves a message."""
+    servers = await run.doors.store.read(lambda tx: _servers(tx, run.operation.resource_id))
+    if not servers:
+        return Done(settle=lambda tx: _settle_status(tx, run.operation.resource_id))
+    problem = "no compute service is configured"
+    if run.doors.servers is not None:
+        try:
+            await run.doors.servers.volume_extended(servers, run.operation.resource_id)
+            problem = ""
+        except Exception as error:
+            log.warning("servers not told", volume=run.operation.resource_id, error=str(error))
+            problem = str(error)
+    return Done(settle=lambda tx: _announced(tx, run.operation, problem), note=problem)
+
+
+def _servers(tx: ReadTx, volume_id: str) -> list[str]:
+    used = attachments.of_volume(tx, volume_id)
+    return sorted({one.instance_uuid for one in used if one.instance_uuid})
+
+
+def _grown(tx: WriteTx, volume_id: str, size: int) -> None:
+    volumes.update(tx, volume_id, size=size)
+
+
+def _announced(tx: WriteTx, operation: Operation, problem: str) -> None:
+    _settle_status(tx, operation.resource_id)
+    if problem:
+        messages.tell(
+            tx,
+            events.EXTEND_NOT_SEEN,
+            project_id=operation.project_id,
+            request_id=operation.request_id,
+            resource_uuid=operation.resource_id,
+            text=f"The volume has grown, but its server could not be told: {problem}. "
+            "Detach and attach the volume, or restart the server.",
+        )
+
+
+def _settle_status(tx: WriteTx, volume_id: str) -> None:
+    attachments.settle_volume(tx, volume_id)
+
+
+def _growth(data: Data, sign: int = 1) -> dict[str, int]:
+    growth = sign * (data.new_size - data.old_size)
+    return {"gigabytes": growth, f"gigabytes_{data.type_name}": growth}
+
+
+def _settle_failure(tx: WriteTx, operation: Operation, data: Data, failure: Failure) -> None:
+    """Without room nothing was touched: back to what it was. Otherwise `error_extending`."""
+    volume = volumes.find(tx, operation.resource_id)
+    if volume is None:
+        return
+    if volume.consumes_quota and volume.size == data.old_size:
+        quotas.charge(tx, volume.project_id, _growth(data, -1), {})
+    if failure.code == "no-room":
+        volumes.update(tx, volume.id, status=volume.previous_status or "available")
+    else:
+        volumes.update(tx, volume.id, status="error_extending")
+    messages.tell(
+        tx,
+        events.EXTEND_NO_ROOM if failure.code == "no-room" else events.EXTEND_FAILED,
+        project_id=operation.project_id,
+        request_id=operation.request_id,
+        resource_uuid=operation.resource_id,
+        text=failure.text,
+    )
+
+
+WORKFLOW = Workflow("extend_volume", "volume", Data, (check, grow, announce), _settle_failure)

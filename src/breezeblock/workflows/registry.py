@@ -1,0 +1,26 @@
+"""All workflows of the block storage service."""
+
+from __future__ import annotations
+
+from breezeblock.operations.workflow import Registry
+from breezeblock.workflows import (
+    attach_volume,
+    create_snapshot,
+    create_volume,
+    delete_snapshot,
+    delete_volume,
+    detach_volume,
+    extend_volume,
+)
+
+REGISTRY = Registry(
+    (
+        create_volume.WORKFLOW,
+        delete_volume.WORKFLOW,
+        extend_volume.WORKFLOW,
+        create_snapshot.WORKFLOW,
+        delete_snapshot.WORKFLOW,
+        attach_volume.WORKFLOW,
+        detach_volume.WORKFLOW,
+    )
+)
