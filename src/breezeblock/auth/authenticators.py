@@ -7,11 +7,17 @@ file of bcrypt hashes. Keystone will be a third class behind the same interface.
 
 from __future__ import annotations
 
+import base64
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
 
 from breezeblock.auth.identity import Identity
+from breezeblock.auth.passwords import Passwords, User, read_users
 from breezeblock.model.errors import BreezeblockError
+
+_NO_TOKEN = "notused"
 
 
 class Unauthenticated(BreezeblockError):
@@ -39,15 +45,63 @@ class NoAuth(Authenticator):
 
     The token is `user:project`; the project defaults to the user's name. Without a token, or with
     the word `notused` that clients with authentication type "none" send instead of one, the caller
-    is the configured default. To be offered on loopback only.
+    is the configured default. Any X-Service-Token makes him a service. For loopback only.
     """
 
     def __init__(self, user_id: str = "admin", project_id: str = "admin") -> None:
-        self._default = Identity.with_roles(user_id, project_id, {"admin"}, is_anonymous=True)
+        self._default = (user_id, project_id)
 
     async def identify(self, headers: Mapping[str, str]) -> Identity:
         token = headers.get("x-auth-token", "").strip()
-        if token in ("", "notused"):
-            return self._default
+        is_anonymous = token in ("", _NO_TOKEN)
         user, _, project = token.partition(":")
-        return Identity.with_roles(user or project, project or user, {"admin"})
+        if is_anonymous:
+            user, project = self._default
+        return _administrator(
+            user or project,
+            project or user,
+            is_service=bool(headers.get("x-service-token")),
+            is_anonymous=is_anonymous,
+        )
+
+
+@lru_cache(maxsize=1000)
+def _administrator(user: str, project: str, *, is_service: bool, is_anonymous: bool) -> Identity:
+    return Identity.with_roles(
+        user, project, {"admin"}, is_service=is_service, is_anonymous=is_anonymous
+    )
+
+
+class BasicAuth(Authenticator):
+    """User name and password, as HTTP has them; each user has one project and his roles."""
+
+    def __init__(self, users: Iterable[User], realm: str = "breezeblock") -> None:
+        self._passwords = Passwords(users)
+        self._challenge = f'Basic realm="{realm}", charset="UTF-8"'
+
+    @classmethod
+    def from_file(cls, path: Path) -> BasicAuth:
+        """With the users of a file; `auth.passwords` says what it looks like."""
+        return cls(read_users(path))
+
+    async def identify(self, headers: Mapping[str, str]) -> Identity:
+        credentials = _basic(headers.get("authorization", ""))
+        if credentials is None:
+            raise Unauthenticated("Authentication required", self._challenge)
+        user = await self._passwords.check(*credentials)
+        if user is None:
+            raise Unauthenticated("Authentication failed", self._challenge)
+        return user.identity()
+
+
+def _basic(header: str) -> tuple[str, str] | None:
+    """Name and password of an Authorization header; None when it has none in good form."""
+    scheme, _, encoded = header.partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        text = base64.b64decode(encoded.strip(), validate=True).decode("utf-8")
+    except ValueError:
+        return None
+    name, colon, password = text.partition(":")
+    return (name, password) if colon else None

@@ -2,15 +2,16 @@
 
 `make_app` is called once by whoever serves an API. A request passes: request id, path (the project
 in it is optional), credentials, microversion, body, policy, handler. Falcon routes and talks ASGI;
-all rules are ours, since they differ from what a framework would do (a wrong method is a 404, and
-several handlers share a path by the single key of the body or by version).
+the rules are ours, since they differ from what a framework would do: a wrong method is a 404, and
+several handlers share a path by the single key of the body or by version.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 import falcon
@@ -18,22 +19,26 @@ import falcon.asgi
 import msgspec
 import structlog
 
-from breezeblock.auth.authenticators import Authenticator
+from breezeblock.auth.authenticators import Authenticator, Unauthenticated
 from breezeblock.auth.identity import Identity
 from breezeblock.model.errors import InvalidInput
-from breezeblock.web import bodies
+from breezeblock.web import bodies, openapi, request
 from breezeblock.web.call import Call, Enforcer, Reply
 from breezeblock.web.faults import Fault, fault_of, is_expected
-from breezeblock.web.microversion import Version, VersionMalformed, VersionOutOfRange
+from breezeblock.web.microversion import Version
 from breezeblock.web.routes import Candidates, Entry, Route, Table
 from breezeblock.web.service import Service
+from breezeblock.web.versions import Health, Ready, Versions
 
 Request = falcon.asgi.Request
 Response = falcon.asgi.Response
+AsgiApp = falcon.asgi.App[Request, Response]
 
-NOT_FOUND = "404 Not Found\n\nThe resource could not be found.\n"
-TOO_LARGE = "Request is too large."
 _log = structlog.get_logger(__name__)
+
+
+async def always_ready() -> bool:
+    return True
 
 
 def make_app(
@@ -43,14 +48,24 @@ def make_app(
     app: Any,
     authenticator: Authenticator,
     policy: Enforcer,
-) -> falcon.asgi.App[Request, Response]:
-    """The ASGI application that serves these routes. `app` reaches every handler as `call.app`."""
+    ready: Ready = always_ready,
+) -> AsgiApp:
+    """The ASGI application that serves these routes.
+
+    `app` reaches every handler as `call.app`; `ready` answers the health check. Raises BadTable
+    when routes contradict each other.
+    """
     table = routes if isinstance(routes, Table) else Table(routes)
     api = Api(service, table, app, authenticator, policy)
-    asgi: falcon.asgi.App[Request, Response] = falcon.asgi.App(middleware=[_Front(api)])
+    asgi: AsgiApp = falcon.asgi.App(middleware=[_Front(api)])
     asgi.resp_options.default_media_type = None  # type: ignore[assignment]
     asgi.add_error_handler(Exception, _outside_of_controllers)
     asgi.add_error_handler(falcon.HTTPError, _outside_of_controllers)
+    asgi.add_route("/", Versions(service, at_root=True))
+    asgi.add_route(service.prefix, Versions(service, at_root=False))
+    asgi.add_route(f"{service.prefix}/", Versions(service, at_root=False))
+    asgi.add_route("/healthcheck", Health(ready))
+    asgi.add_route("/openapi.json", openapi.Document(service, table))
     for path, methods in table.paths.items():
         asgi.add_route(service.prefix + path, _Endpoint(api, methods))
     return asgi
@@ -68,27 +83,57 @@ class Api:
 
 
 class _Front:
-    """Gives each request its id, and takes the optional project out of its path."""
+    """Gives each request its id, takes the optional project out of its path, and logs it."""
 
     def __init__(self, api: Api) -> None:
+        self._api = api
         self._prefix = f"{api.service.prefix}/"
-        self._collections = api.table.collections
 
     async def process_request(self, req: Request, resp: Response) -> None:
-        req.context.request_id = request_id = f"req-{uuid.uuid4()}"
-        req.context.path = path = req.path
-        req.context.project = None
-        resp.set_header("x-openstack-request-id", request_id)
-        if not path.startswith(self._prefix) or path == self._prefix:
-            return
-        if path.endswith("/") or "//" in path:
+        context = req.context
+        context.begun = perf_counter()
+        context.request_id = f"req-{uuid.uuid4()}"
+        context.path = req.path
+        context.project = None
+        structlog.contextvars.bind_contextvars(request_id=context.request_id)
+        resp.set_header("x-openstack-request-id", context.request_id)
+        request.refuse_large(req, self._api.service)
+        if req.path.startswith(self._prefix) and req.path != self._prefix:
+            await self._take_project(req)
+
+    async def _take_project(self, req: Request) -> None:
+        """`/v3/PROJECT/volumes` becomes `/v3/volumes`, and `/v3/PROJECT` the version document."""
+        if req.path.endswith("/") or "//" in req.path:
             raise falcon.HTTPNotFound
-        path = path.removesuffix(".json")
+        path = req.path.removesuffix(".json")
         first, _, rest = path[len(self._prefix) :].partition("/")
-        if first not in self._collections:
+        if first not in self._api.table.collections:
+            if not rest:
+                await self._require_project(req, first)
             req.context.project = first
             path = self._prefix + rest
         req.path = path
+
+    async def _require_project(self, req: Request, segment: str) -> None:
+        """Discovery sends no credentials, so whoever has none is asked for his default project."""
+        if self._api.service.project_id.fullmatch(segment):
+            return
+        try:
+            identity = await self._api.authenticator.identify(req.headers_lower)
+        except Unauthenticated:
+            raise falcon.HTTPNotFound from None
+        request.within_project(self._api.service, identity, segment)
+
+    async def process_response(
+        self, req: Request, resp: Response, _resource: object, _succeeded: bool
+    ) -> None:
+        _log.info(
+            "request",
+            method=req.method,
+            path=req.context.path,
+            status=resp.status_code,
+            ms=round((perf_counter() - req.context.begun) * 1000, 2),
+        )
 
 
 class _Endpoint:
@@ -102,15 +147,11 @@ class _Endpoint:
         candidates = self._methods.get(req.method)
         if candidates is None:
             raise falcon.HTTPNotFound
-        headers = req.headers_lower
         try:
-            identity = await self._api.authenticator.identify(headers)
-            identity = _within_project(self._api.service, identity, req.context.project)
-        except Exception as error:
-            _send_fault(req, resp, error)
-            return
-        try:
-            await self._answer(req, resp, candidates, identity, headers, params)
+            identity = await self._api.authenticator.identify(req.headers_lower)
+            identity = request.within_project(self._api.service, identity, req.context.project)
+            resp.set_header("x-compute-request-id", req.context.request_id)
+            await self._answer(req, resp, candidates, identity, params)
         except Exception as error:
             _send_fault(req, resp, error)
 
@@ -120,81 +161,50 @@ class _Endpoint:
         resp: Response,
         candidates: Candidates,
         identity: Identity,
-        headers: Mapping[str, str],
         params: Mapping[str, str],
     ) -> None:
-        service = self._api.service
-        resp.set_header("x-compute-request-id", req.context.request_id)
-        version = _negotiate(service, headers, resp)
-        _same_project(identity, req.context.project)
+        api, headers = self._api, req.headers_lower
+        version = request.negotiate(api.service, headers, resp)
+        request.require_same_project(identity, req.context.project)
         if None in candidates:
-            entry = _served(candidates[None], version)
-            raw = await _read_body(req, service)
-            value: bytes | msgspec.Raw = raw
+            route = _served(candidates[None], version)
+            raw: bytes | msgspec.Raw = await request.read_body(req, api.service)
         else:
-            raw = await _read_body(req, service)
-            entry, value = _by_action(candidates, version, raw)
-        route = entry.route
+            route, raw = _by_action(candidates, version, await request.read_body(req, api.service))
         call = Call(
-            app=self._api.app,
-            service=service,
+            app=api.app,
+            service=api.service,
             route=route,
             identity=identity,
-            policy=self._api.policy,
+            policy=api.policy,
             version=version,
             params=params,
-            query=_last_values(req.params),
+            query=request.last_values(req.params),
             headers=headers,
-            body=_decode(route, version, raw, value),
-            raw=raw,
+            body=_decode(route, version, raw),
+            raw=bytes(raw),
             path=req.context.path,
-            base_url=_base_url(req, service, headers),
+            base_url=request.base_url(req, api.service),
             url_has_project=req.context.project is not None,
             request_id=req.context.request_id,
-            global_request_id=_global_request_id(headers),
+            global_request_id=request.global_request_id(headers),
         )
         if route.policy is not None:
             call.require(route.policy)
-        _send(req, resp, route, await route.handler(call), service)
+        _send(req, resp, call, await route.handler(call))
 
     on_get = on_head = on_post = on_put = on_patch = on_delete = on_options = respond
 
 
-def _within_project(service: Service, identity: Identity, project: str | None) -> Identity:
-    """The caller, who if anonymous takes the project of the URL; 404 for what is no project id."""
-    if project is None or project == identity.project_id:
-        return identity
-    if not service.project_id.fullmatch(project):
-        raise Fault(404, NOT_FOUND, plain=True)
-    return replace(identity, project_id=project) if identity.is_anonymous else identity
-
-
-def _same_project(identity: Identity, project: str | None) -> None:
-    if project is not None and project != identity.project_id:
-        raise InvalidInput("Malformed request url: the project differs from the credentials' one.")
-
-
-def _negotiate(service: Service, headers: Mapping[str, str], resp: Response) -> Version:
-    negotiation = service.negotiation
-    try:
-        version = negotiation.choose(headers)
-    except VersionMalformed as error:
-        raise Fault(400, str(error)) from None
-    except VersionOutOfRange as error:
-        resp.set_headers(negotiation.reply_headers(error.wanted))
-        raise Fault(406, str(error)) from None
-    resp.set_headers(negotiation.reply_headers(version))
-    return version
-
-
-def _served(entries: Iterable[Entry], version: Version) -> Entry:
+def _served(entries: Iterable[Entry], version: Version) -> Route:
     for entry in entries:
         if entry.since <= version <= entry.until:
-            return entry
+            return entry.route
     raise Fault(404, "The resource could not be found.")
 
 
-def _by_action(candidates: Candidates, version: Version, raw: bytes) -> tuple[Entry, msgspec.Raw]:
+def _by_action(candidates: Candidates, version: Version, raw: bytes) -> tuple[Route, msgspec.Raw]:
+    """The route whose action is the body's single key, and the value under that key."""
     _require_body(raw)
     action, value = bodies.split_action(raw)
     if action not in candidates:
@@ -202,74 +212,36 @@ def _by_action(candidates: Candidates, version: Version, raw: bytes) -> tuple[En
     return _served(candidates[action], version), value
 
 
-async def _read_body(req: Request, service: Service) -> bytes:
-    """The body; b"" when there is none or its type is not said (it is then not looked at)."""
-    length = req.content_length
-    if not length and (length == 0 or "transfer-encoding" not in req.headers_lower):
-        return b""
-    raw = b"" if (length or 0) > service.max_body else await req.stream.read(service.max_body + 1)
-    if (length or 0) > service.max_body or len(raw) > service.max_body:
-        raise Fault(413, TOO_LARGE, {"Connection": "close"}, plain=True)
-    media_type = (req.content_type or "").partition(";")[0].strip().lower()
-    if not media_type:
-        return b""
-    if raw and media_type not in service.media_types:
-        raise Fault(415, f"Unsupported Content-Type: {media_type[:100]}")
-    return raw
-
-
-def _require_body(raw: bytes) -> None:
+def _require_body(raw: bytes | msgspec.Raw) -> None:
     if not raw:
         raise InvalidInput("A JSON body, with its Content-Type, is needed.")
 
 
-def _decode(route: Route, version: Version, raw: bytes, value: bytes | msgspec.Raw) -> Any:
+def _decode(route: Route, version: Version, raw: bytes | msgspec.Raw) -> Any:
     kind = route.body_type(version)
     if kind is not None:
         _require_body(raw)
-        return bodies.decode(kind, value, at=route.action or "")
+        return bodies.decode(kind, raw, at=route.action or "")
     if raw and route.action is None:
         bodies.require_json(raw)
     return None
 
 
-def _last_values(params: Mapping[str, Any]) -> dict[str, str]:
-    return {name: value[-1] if isinstance(value, list) else value for name, value in params.items()}
-
-
-def _base_url(req: Request, service: Service, headers: Mapping[str, str]) -> str:
-    if service.public_endpoint:
-        return service.public_endpoint.rstrip("/")
-    host = headers.get("x-forwarded-host", "").partition(",")[0].strip() or req.netloc
-    scheme = headers.get("x-forwarded-proto", "").partition(",")[0].strip() or req.scheme
-    return f"{scheme}://{host}"
-
-
-def _global_request_id(headers: Mapping[str, str]) -> str | None:
-    text = headers.get("x-openstack-request-id", "")
-    try:
-        return f"req-{uuid.UUID(text.removeprefix('req-'))}" if text.startswith("req-") else None
-    except ValueError:
-        return None
-
-
-def _send(req: Request, resp: Response, route: Route, answer: Any, service: Service) -> None:
+def _send(req: Request, resp: Response, call: Call[Any], answer: Any) -> None:
     reply = answer if isinstance(answer, Reply) else Reply(answer)
-    resp.status = reply.status or route.success
-    resp.set_headers(dict(reply.headers))
+    resp.status = reply.status or call.route.success
     if isinstance(reply.body, bytes):
         resp.data = reply.body
     elif reply.body is not None:
-        resp.data = msgspec.json.encode(reply.body, enc_hook=_plain)
-        resp.content_type = _accepted(req.accept, service)
+        resp.data = msgspec.json.encode(reply.body, enc_hook=_encodable)
+        # The vendor's name for JSON is echoed to the client that asks for it.
+        known = req.accept in call.service.media_types
+        resp.content_type = req.accept if known else "application/json"
+    if reply.headers:
+        resp.set_headers(dict(reply.headers))
 
 
-def _accepted(accept: str, service: Service) -> str:
-    """The vendor's JSON type when the client asks for just that, else plain JSON."""
-    return accept if accept in service.media_types else "application/json"
-
-
-def _plain(value: Any) -> Any:
+def _encodable(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
@@ -278,19 +250,18 @@ def _plain(value: Any) -> Any:
 def _send_fault(req: Request, resp: Response, error: Exception) -> None:
     fault = fault_of(error)
     if not is_expected(error):
-        _log.error("request failed", request_id=req.context.request_id, exc_info=error)
+        _log.error("request failed", path=req.context.path, exc_info=error)
     resp.status = fault.status
     resp.set_headers(fault.headers)
     resp.data = fault.body()
-    resp.content_type = "text/plain; charset=UTF-8" if fault.plain else "application/json"
+    if resp.data:
+        resp.content_type = "text/plain; charset=UTF-8" if fault.plain else "application/json"
 
 
 async def _outside_of_controllers(
     req: Request, resp: Response, error: Exception, _params: dict[str, Any]
 ) -> None:
-    """Answers what no endpoint answered: unknown paths and methods, malformed requests."""
-    if isinstance(error, falcon.HTTPError) and 400 <= error.status_code < 500:
-        missing = error.status_code in (404, 405)
-        message = NOT_FOUND if missing else error.title or "Bad request"
-        error = Fault(404 if missing else error.status_code, message, plain=missing)
+    """Answers what no endpoint answered: unknown paths and methods, too large bodies."""
+    if isinstance(error, falcon.HTTPError) and error.status_code in (404, 405):
+        error = Fault(404, request.NOT_FOUND, plain=True)
     _send_fault(req, resp, error)

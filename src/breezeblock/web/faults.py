@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+import falcon
 import msgspec
 
 from breezeblock.auth.authenticators import Unauthenticated
@@ -98,12 +99,14 @@ def fault_of(error: Exception) -> Fault:
             return Fault(status, str(error), _headers(error), plain=status == 401)
     if isinstance(error, BreezeblockError):
         return Fault(400, str(error))
+    if isinstance(error, falcon.HTTPError) and 400 <= error.status_code < 500:
+        return Fault(error.status_code, error.description or error.title or "Bad request")
     return Fault(500, UNEXPECTED)
 
 
 def is_expected(error: Exception) -> bool:
     """Whether the error is one that clients are told about, so that the log needs no trace."""
-    return isinstance(error, Fault | BreezeblockError)
+    return isinstance(error, Fault | BreezeblockError | falcon.HTTPError)
 
 
 def _headers(error: Exception) -> dict[str, str]:

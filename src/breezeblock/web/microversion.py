@@ -13,7 +13,9 @@ from functools import lru_cache
 from typing import NamedTuple
 
 HEADER = "OpenStack-API-Version"
-_NUMBER = re.compile(r"([1-9][0-9]{0,3})\.(0|[1-9][0-9]{0,3})", re.ASCII)
+_NUMBER = re.compile(r"([1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})", re.ASCII)
+
+_LONG_HEADER = 200  # not worth remembering
 
 
 class Version(NamedTuple):
@@ -67,10 +69,12 @@ class Negotiation(NamedTuple):
         """The version to serve; raises VersionMalformed or VersionOutOfRange."""
         header = headers.get("openstack-api-version", "")
         legacy = headers.get(self.legacy_header.lower(), "") if self.legacy_header else ""
+        if len(header) + len(legacy) > _LONG_HEADER:
+            return _choose.__wrapped__(self, header, legacy)
         return _choose(self, header, legacy)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _choose(rules: Negotiation, header: str, legacy: str) -> Version:
     wanted = _wanted(rules, header) or legacy.strip()
     if not wanted:
@@ -81,7 +85,7 @@ def _choose(rules: Negotiation, header: str, legacy: str) -> Version:
         version = Version.parse(wanted)
     except ValueError:
         raise VersionMalformed(
-            f"API Version String {wanted} is of invalid format. Must be of format "
+            f"API Version String {wanted[:100]} is of invalid format. Must be of format "
             "MajorNum.MinorNum."
         ) from None
     if not rules.minimum <= version <= rules.maximum:

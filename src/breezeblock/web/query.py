@@ -40,7 +40,8 @@ class Column:
     metadata  a Python dict of texts, all pairs must match
     time      comparisons `gt:2026-01-01T00:00:00,lt:…`
 
-    `since` is the version below which a caller who is no administrator has the filter dropped.
+    `since` is the version that announced the filter: below it and below the listing's
+    `strict_since` the filter is dropped.
     """
 
     kind: Literal["text", "value", "bool", "metadata", "time"] = "text"
@@ -60,7 +61,8 @@ class Listing:
     callers who are no administrators may use (`name~` allows the like-filter). `sortable` maps
     names in the query to the version that first sorts by them. `ignored` are words of the query
     that are no filters here. `all_tenants`: "strict" wants a boolean text, "lenient" takes any
-    other text for false, "presence" counts the mere key, "no" ignores it.
+    other text for false, "presence" counts the mere key, "no" ignores it. `binds_admins` holds
+    administrators to `public` too, from `strict_since` on.
     """
 
     resource: str
@@ -74,6 +76,7 @@ class Listing:
     strict_since: str = "3.31"
     all_tenants: Literal["strict", "lenient", "presence", "no"] = "no"
     ignored: Collection[str] = ()
+    binds_admins: bool = False
     default_sort: tuple[str, Direction] = ("created_at", "desc")
 
     def names(self) -> tuple[str, ...]:
@@ -195,37 +198,54 @@ class _Filters:
         for name, value in self.call.query.items():
             if name in RESERVED or name in self.listing.ignored:
                 continue
-            if name == "with_count" and self._knows(self.listing.with_count_since):
-                self.with_count = parse_bool(name, value)
-            elif self._may_use(name):
+            if not name.isascii():
+                raise InvalidInput("The names of filters can only hold ASCII characters.")
+            if name == "with_count" and self._takes_count(value):
+                continue
+            if self._is_dropped(name):
+                continue
+            if self._may_use(name):
                 self._take(name, value)
-            elif self.strict:
+            else:
                 unknown.append(name)
         if unknown:
             raise InvalidInput(f"Invalid filters {', '.join(sorted(unknown))} are found in query.")
 
+    def _takes_count(self, value: str) -> bool:
+        since = self.listing.with_count_since
+        if since is None:
+            return True
+        if not self._knows(since):
+            return False
+        self.with_count = parse_bool("with_count", value)
+        return True
+
     def _knows(self, since: str | None) -> bool:
         return since is not None and self.call.version >= _version(since)
 
+    def _is_dropped(self, name: str) -> bool:
+        """Before unknown filters were refused, they were dropped, and so were those of later."""
+        if self.strict:
+            return False
+        column = self.listing.columns.get(name)
+        if column is not None and self.call.version < column.known_from:
+            return True
+        return not self._may_use(name)
+
     def _may_use(self, name: str) -> bool:
-        plain = name.removesuffix("~")
-        if plain != name and not self._knows(self.listing.like_since):
-            return False
-        if self.admin:
+        if self.admin and not (self.strict and self.listing.binds_admins):
             return True
-        if plain == name and f"{name}~" in self.listing.public:
-            return True
-        column = self.listing.columns.get(plain)
-        if not self.strict and column and self.call.version < column.known_from:
-            return False
-        return name in self.listing.public
+        if name.endswith("~"):
+            return self._knows(self.listing.like_since) and name in self.listing.public
+        return name in self.listing.public or f"{name}~" in self.listing.public
 
     def _take(self, name: str, value: str) -> None:
         plain = name.removesuffix("~")
         column = self.listing.columns.get(plain)
-        if column is None:
+        is_like = plain != name
+        if column is None or (is_like and not self._knows(self.listing.like_since)):
             self.empty = True
-        elif plain != name:
+        elif is_like:
             self.like[plain] = value
         elif column.kind == "time":
             self.times[name] = _comparisons(name, value)

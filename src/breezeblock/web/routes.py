@@ -31,7 +31,7 @@ class BadTable(Exception):
     """Two routes claim the same request, or a route contradicts itself: a programming error."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Route:
     """One thing a client can do.
 
