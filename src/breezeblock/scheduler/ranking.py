@@ -1,0 +1,143 @@
+"""Rank the pools for a request: who can take it, in which order, and why the others cannot.
+
+The scheduling step of a workflow calls `rank` and stores the result on the operation: the volume
+service walks the candidates, the operator reads every refusal, the user reads a summary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from breezeblock.scheduler.filters.base import Filter
+from breezeblock.scheduler.pools import Pool
+from breezeblock.scheduler.request import Request
+from breezeblock.scheduler.summary import summarise
+from breezeblock.scheduler.weighers import Weigher, normalised
+
+READINESS = "Readiness"
+"""Stands in `Refusal.filter` for what is checked before all filters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One weigher's part in a candidate's weight: `value` as it came, `score` after scaling to
+    0..1 and multiplying."""
+
+    weigher: str
+    value: float
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A pool that can take the request; `weight` is the sum of the scores."""
+
+    pool: str
+    weight: float
+    figures: tuple[Figure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A pool that cannot take the request: the first filter that said no, and its reason."""
+
+    pool: str
+    filter: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The result: candidates, best first, and refusals, in the order of the pools."""
+
+    candidates: tuple[Candidate, ...]
+    refusals: tuple[Refusal, ...]
+
+    def summary(self, *, for_user: bool = False, limit: int = 10) -> str:
+        """The ranking as text, at most `limit` lines of reasons.
+
+        `for_user` leaves out the names of pools, backends and hosts, and counts equal reasons.
+        """
+        return summarise(
+            [candidate.pool for candidate in self.candidates],
+            [(refusal.pool, refusal.filter, refusal.reason) for refusal in self.refusals],
+            for_user=for_user,
+            limit=limit,
+        )
+
+
+def rank(
+    pools: Iterable[Pool],
+    request: Request,
+    filters: Sequence[Filter],
+    weighers: Sequence[Weigher],
+) -> Ranking:
+    """Pass the pools through the filters, in their order, and weigh what is left.
+
+    Pools whose service is down, disabled, frozen or silent are refused before. With
+    `request.only` no other pool is looked at, and a name that is not among the pools is refused.
+    Pools of equal weight come in the order of their names.
+    """
+    considered = list(pools)
+    if request.only is not None:
+        considered = [pool for pool in considered if pool.name == request.only]
+        if not considered:
+            unknown = Refusal(
+                request.only, READINESS, "no service has reported a pool of this name"
+            )
+            return Ranking((), (unknown,))
+    fit, refusals = _sieve(considered, request, filters)
+    return Ranking(_weigh(fit, request, weighers), tuple(refusals))
+
+
+def _sieve(
+    pools: Iterable[Pool], request: Request, filters: Sequence[Filter]
+) -> tuple[list[Pool], list[Refusal]]:
+    prepared = ((one.name, one.check(request)) for one in filters)
+    checks = [(name, check) for name, check in prepared if check is not None]
+    fit: list[Pool] = []
+    refusals: list[Refusal] = []
+    for pool in pools:
+        if reason := _not_ready(pool):
+            refusals.append(Refusal(pool.name, READINESS, reason))
+            continue
+        for name, check in checks:
+            if reason := check(pool):
+                refusals.append(Refusal(pool.name, name, reason))
+                break
+        else:
+            fit.append(pool)
+    return fit, refusals
+
+
+def _not_ready(pool: Pool) -> str | None:
+    if pool.up and pool.enabled and pool.reported and not pool.frozen:
+        return None
+    if not pool.enabled:
+        return "its volume service is disabled"
+    if not pool.up:
+        return "its volume service is down"
+    if pool.frozen:
+        return "its volume service is frozen and takes no changes"
+    return "its volume service has not reported its capacity yet"
+
+
+def _weigh(
+    pools: Sequence[Pool], request: Request, weighers: Sequence[Weigher]
+) -> tuple[Candidate, ...]:
+    columns = [list(_figures(weigher, pools, request)) for weigher in weighers]
+    rows: Iterable[tuple[Figure, ...]] = (
+        zip(*columns, strict=True) if columns else [()] * len(pools)
+    )
+    candidates = (
+        Candidate(pool.name, sum(figure.score for figure in figures), figures)
+        for pool, figures in zip(pools, rows, strict=True)
+    )
+    return tuple(sorted(candidates, key=lambda one: (-one.weight, one.pool)))
+
+
+def _figures(weigher: Weigher, pools: Sequence[Pool], request: Request) -> Iterator[Figure]:
+    values = weigher.weigh(pools, request)
+    for value, scaled in zip(values, normalised(values), strict=True):
+        yield Figure(weigher.name, value, scaled * weigher.multiplier)

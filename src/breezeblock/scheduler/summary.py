@@ -1,0 +1,59 @@
+"""A ranking as text: for the operator with names, for the user without.
+
+Called by `Ranking.summary` only. Users must not learn how hosts, backends and pools are called
+(the facts hide `host` from them too), but the numbers help them as much as anybody.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+
+Refused = tuple[str, str, str]
+"""Pool, filter, reason."""
+
+_NAME = re.compile(r"[\w-]+(?:\.[\w-]+)*(?:@[^\s'\"]*)?")
+
+
+def summarise(
+    candidates: Sequence[str], refusals: Sequence[Refused], *, for_user: bool, limit: int
+) -> str:
+    """One line that says how many pools fit, then the reasons of the others."""
+    names = [*candidates, *(pool for pool, _, _ in refusals)]
+    lines = _anonymous(refusals, _hider(names)) if for_user else _named(refusals)
+    shown = lines[:limit]
+    if len(lines) > limit:
+        shown.append(f"… and {len(lines) - limit} more")
+    return "\n".join([_headline(candidates, len(refusals), for_user=for_user), *shown])
+
+
+def _headline(candidates: Sequence[str], refused: int, *, for_user: bool) -> str:
+    if not candidates and not refused:
+        return "No backend has reported a pool yet."
+    count = len(candidates) + refused
+    text = f"{len(candidates)} of {count} pools can take the request"
+    if candidates and not for_user:
+        text += f", best {candidates[0]}"
+    return f"{text}{':' if refused else '.'}"
+
+
+def _named(refusals: Iterable[Refused]) -> list[str]:
+    return [f"{pool}: {name}: {reason}" for pool, name, reason in refusals]
+
+
+def _anonymous(refusals: Iterable[Refused], hide: Callable[[str], str]) -> list[str]:
+    reasons = Counter(f"{name}: {hide(reason)}" for _, name, reason in refusals)
+    return [
+        f"{count} pool{'s' if count > 1 else ''}: {text}" for text, count in reasons.most_common()
+    ]
+
+
+def _hider(names: Iterable[str]) -> Callable[[str], str]:
+    """Reasons name no hosts themselves, but may quote an expression or a capability that does."""
+    hosts = {name.partition("@")[0] for name in names}
+
+    def word(match: re.Match[str]) -> str:
+        return "…" if match.group().partition("@")[0] in hosts else match.group()
+
+    return lambda reason: _NAME.sub(word, reason)
