@@ -42,6 +42,8 @@ class Compute(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Name of this compute host; empty: the machine's host name."""
     ip: str = "127.0.0.1"
     """Address that storage backends see this host come from."""
+    endpoint: str = ""
+    """Compute API as block storage reaches it; empty: http://<compute.listen>:<compute.port>/v2.1."""
     block_storage_endpoint: str = ""
     """Block storage API; empty: http://<api.listen>:<api.port>/v3."""
     block_storage_token: str = ""
@@ -99,7 +101,7 @@ class Scheduler(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         "SameBackendFilter",
         "DifferentBackendFilter",
     )
-    weighers: dict[str, float] = {"CapacityWeigher": 1.0}
+    weighers: dict[str, float] = msgspec.field(default_factory=lambda: {"CapacityWeigher": 1.0})
     """Weigher names with their multipliers."""
     max_candidates: int = 10
     """How many pools a volume service may try for one volume."""
@@ -173,6 +175,12 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         if self.database and not self.database.startswith("sqlite"):
             return self.database
         return f"sqlite:///{self.data_dir / 'compute.sqlite'}"
+
+    @property
+    def compute_endpoint(self) -> str:
+        if self.compute.endpoint:
+            return self.compute.endpoint.rstrip("/")
+        return f"http://{self.compute.listen}:{self.compute.port}/v2.1"
 
     @property
     def block_storage_endpoint(self) -> str:

@@ -31,6 +31,9 @@ from breezeblock.store.store import Store, StoreUnavailable, Wake, WriteTx
 
 log = structlog.get_logger()
 
+CLOSE_PATIENCE = 5.0
+"""Seconds that running steps are given when a process stops in an orderly way."""
+
 Explain = Callable[[Exception], "Failure | float | None"]
 """Turns an exception of a door into a Failure, into seconds to wait before the step is tried again,
 or into None when it is not one that a door raises."""
@@ -63,6 +66,8 @@ class Engine:
         self._slots: dict[str, asyncio.Semaphore] = {}
         self._held: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._closing = False
 
     async def serve(self, queue: str, *, in_flight: int) -> None:
@@ -83,9 +88,8 @@ class Engine:
     async def close(self) -> None:
         """Stop taking work; what is running has a few seconds to end, the rest is taken over."""
         self._closing = True
-        deadline = time.monotonic() + 5
-        while self._held and time.monotonic() < deadline:
-            await asyncio.sleep(0.02)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), CLOSE_PATIENCE)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -102,16 +106,25 @@ class Engine:
             )
             if held is None:
                 return
-            self._held[held.id] = held.epoch
+            self._hold(held)
             try:
                 await self._step(held)
             finally:
-                self._held.pop(held.id, None)
+                self._let_go(held)
         except Fenced:
             log.info("fenced", operation=operation_id)
         except StoreUnavailable as error:
             # The lease runs out and the step is repeated: effects bear that, and nothing is lost.
             log.warning("database away", operation=operation_id, error=str(error))
+
+    def _hold(self, held: Operation) -> None:
+        self._held[held.id] = held.epoch
+        self._idle.clear()
+
+    def _let_go(self, held: Operation) -> None:
+        self._held.pop(held.id, None)
+        if not self._held:
+            self._idle.set()
 
     async def _step(self, held: Operation) -> None:
         workflow = self.registry[held.workflow]
@@ -215,6 +228,27 @@ class Engine:
         if held.reply_to:
             tx.wake(held.reply_to, held.id, everyone=True)
 
+    async def take_over(
+        self, operation_id: str, decide: Callable[[Run[Any]], Outcome | None]
+    ) -> bool:
+        """Act in the place of a service that is away; whether `decide` found something to do."""
+
+        def settle(tx: WriteTx) -> bool:
+            held = operations.take_over(tx, operation_id, self.worker, self.lease)
+            if held is None:
+                return False
+            data = msgspec.convert(held.data, self.registry[held.workflow].data)
+            outcome = decide(Run(held, data, self.doors))
+            if outcome is None:
+                operations.release(tx, held)
+                return False
+            entry = {"step": held.step, "queue": held.queue, "worker": self.worker, "sweep": True}
+            self._record(tx, held, outcome, entry)
+            log.info("swept", operation=held.id, outcome=type(outcome).__name__)
+            return True
+
+        return await self.store.write(settle)
+
     # -- finding work --------------------------------------------------------------------------
 
     async def poll(self) -> int:
@@ -296,7 +330,7 @@ def _unexpected(error: Exception, *, gave_up: bool) -> Failure:
     )
 
 
-# -- messages ---------------------------------------------------------------------------------------
+# -- messages ------------------------------------------------------------------------------------
 
 
 def wake_body(operation_id: str) -> bytes:
@@ -325,7 +359,7 @@ async def send_wakes(bus: Bus, wakes: list[Wake]) -> None:
             log.warning("wake-up not sent", topic=wake.topic, error=str(error))
 
 
-# -- who works --------------------------------------------------------------------------------------
+# -- who works -----------------------------------------------------------------------------------
 
 
 def worker_name(host: str) -> str:

@@ -86,7 +86,8 @@ class Workflow:
 
     `data` is the msgspec Struct that the operation's data is read into; `settle_failure` is run in
     the transaction that ends the operation badly, after a `Failed`, an unexpected error, or the
-    deadline. `tries` bounds how often one step is repeated after temporary errors.
+    deadline. `tries` bounds how often one step is repeated after temporary errors. `stranded` says
+    where work goes whose service is down for long (None: it waits for it).
     """
 
     name: str
@@ -95,6 +96,7 @@ class Workflow:
     steps: tuple[Step, ...]
     settle_failure: Callable[[WriteTx, Operation, Any, Failure], None]
     tries: int = 8
+    stranded: Callable[[Run[Any]], Outcome | None] | None = None
     names: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:

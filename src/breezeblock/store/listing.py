@@ -62,18 +62,17 @@ def _beyond(
     table: Table, sort: tuple[tuple[str, str], ...], marked: sa.Row[Any]
 ) -> ColumnElement[bool]:
     """Rows that come after the marked one: equal in the first columns, further in the next."""
-    choices: list[ColumnElement[bool]] = []
-    equal: list[ColumnElement[bool]] = []
+    choices: list[Any] = []
+    equal: list[Any] = []
     for key, way in sort:
         column, value = table.c[key], marked._mapping[key]
+        further: Any
         if value is None:
             further = column.is_not(None) if way == "asc" else sa.false()
         elif way == "asc":
             further = column > value
         else:
-            further = (
-                sa.or_(column < value, column.is_(None)) if column.nullable else column < value
-            )
+            further = sa.or_(column < value, column.is_(None))
         choices.append(sa.and_(*equal, further))
         equal.append(column.is_(None) if value is None else column == value)
     return sa.or_(*choices)
@@ -85,7 +84,7 @@ def _further(column: sa.Column[Any], value: Any, way: str) -> ColumnElement[bool
     if value is None:
         return sa.false()
     if way == "asc":
-        return sa.and_(column > value)
+        return column > value  # type: ignore[no-any-return]
     return sa.or_(column < value, column.is_(None))
 
 
@@ -114,7 +113,7 @@ def _equal(column: ColumnElement[Any], value: Any) -> ColumnElement[bool]:
     if isinstance(column.type, sa.Integer):
         number = _integer(value)
         return sa.false() if number is None else column == number
-    return column == value
+    return sa.and_(column == value)
 
 
 def _integer(value: Any) -> int | None:

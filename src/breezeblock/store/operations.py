@@ -59,6 +59,16 @@ def of_resource(tx: ReadTx, resource_id: str) -> list[Operation]:
     return [_operation(row) for row in tx.rows(statement.order_by(operations.c.opened_at))]
 
 
+def touching(tx: ReadTx, resource_id: str) -> list[Operation]:
+    """As `of_resource`, with those on the resource's exports (`<volume>@<host>`)."""
+    mine = sa.or_(
+        operations.c.resource_id == resource_id,
+        operations.c.resource_id.startswith(f"{resource_id}@", autoescape=True),
+    )
+    statement = sa.select(operations).where(mine).order_by(operations.c.opened_at)
+    return [_operation(row) for row in tx.rows(statement)]
+
+
 def of_request(tx: ReadTx, request_id: str) -> list[Operation]:
     """What one API request set going, oldest first."""
     statement = sa.select(operations).where(operations.c.request_id == request_id)
@@ -90,6 +100,16 @@ def claim(
     return _operation(taken) if taken else None
 
 
+def take_over(tx: WriteTx, operation_id: str, worker: str, lease: float) -> Operation | None:
+    """As `claim`, but from any queue: for the sweep, which acts in the service's place."""
+    found = tx.scalar(
+        sa.select(operations.c.queue).where(
+            operations.c.id == operation_id, operations.c.state == OPEN
+        )
+    )
+    return claim(tx, operation_id, found, worker, lease) if found else None
+
+
 def renew(tx: WriteTx, held: Sequence[tuple[str, int]], lease: float) -> set[str]:
     """Prolong leases that are still held; returns the ids of those that are not any more."""
     lost = set()
@@ -108,6 +128,11 @@ def advance(tx: WriteTx, held: Operation, entry: dict[str, Any], **changes: Any)
     }
     if not tx.run(_fenced(held.id, held.epoch).values(values)):
         raise Fenced(held.id)
+
+
+def release(tx: WriteTx, held: Operation) -> None:
+    """Let go without having done anything."""
+    tx.run(_fenced(held.id, held.epoch).values(lease_until=None, worker=None))
 
 
 def _fenced(operation_id: str, epoch: int) -> sa.Update:
@@ -169,10 +194,14 @@ def waiting_longer_than(tx: ReadTx, seconds: float, limit: int = 100) -> list[Op
 
 def leases_of_host(tx: ReadTx, host: str) -> list[str]:
     """Names of workers of one host that hold a lease (a worker is `host:pid:start`)."""
-    statement = sa.select(sa.distinct(operations.c.worker)).where(
-        operations.c.state == OPEN,
-        operations.c.lease_until.is_not(None),
-        operations.c.worker.startswith(f"{host}:", autoescape=True),
+    statement = (
+        sa.select(operations.c.worker)
+        .distinct()
+        .where(
+            operations.c.state == OPEN,
+            operations.c.lease_until.is_not(None),
+            operations.c.worker.startswith(f"{host}:", autoescape=True),
+        )
     )
     return [str(row[0]) for row in tx.rows(statement)]
 

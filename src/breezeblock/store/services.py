@@ -17,7 +17,7 @@ from breezeblock.store.tables import pools, services
 def report(
     tx: WriteTx, binary: str, host: str, zone: str, *, backend_state: str | None = None
 ) -> str:
-    """Say that a service works; returns its id. Disabled and frozen stay as the operator set them."""
+    """Say that a service works; returns its id. What the operator set (disabled, frozen) stays."""
     values = {
         "availability_zone": zone,
         "backend_state": backend_state,
@@ -36,6 +36,12 @@ def withdraw(tx: WriteTx, binary: str, host: str) -> None:
     """Say that a service has stopped in an orderly way: it counts as down at once."""
     known = sa.and_(services.c.binary == binary, services.c.host == host)
     tx.run(services.update().where(known).values(reported_at=0.0))
+
+
+def mark_down(tx: WriteTx, binary: str, host: str) -> None:
+    """Say that a backend does not answer; its last good report ages meanwhile."""
+    known = sa.and_(services.c.binary == binary, services.c.host == host)
+    tx.run(services.update().where(known).values(backend_state="down"))
 
 
 def all_services(tx: ReadTx, down_time: float) -> list[Service]:

@@ -99,13 +99,14 @@ def locations(
 def placed(tx: ReadTx, backend: str | None = None) -> Mapping[str, tuple[int, int]]:
     """Pool name → (number of volumes, GiB) of what we placed there."""
     statement = sa.select(
-        volumes.c.host, sa.func.count(), sa.func.coalesce(sa.func.sum(volumes.c.size), 0)
+        volumes.c.host,
+        sa.func.count().label("number"),
+        sa.func.coalesce(sa.func.sum(volumes.c.size), 0).label("gigabytes"),
     ).where(volumes.c.host.is_not(None))
     if backend is not None:
         statement = statement.where(volumes.c.host.startswith(f"{backend}#", autoescape=True))
-    return {
-        row[0]: (int(row[1]), int(row[2])) for row in tx.rows(statement.group_by(volumes.c.host))
-    }
+    rows = tx.rows(statement.group_by(volumes.c.host))
+    return {str(row.host): (int(row.number), int(row.gigabytes)) for row in rows}
 
 
 def summary(tx: ReadTx, project_id: str | None) -> tuple[int, int, dict[str, list[str]]]:

@@ -141,32 +141,47 @@ async def build(run: Run[Data]) -> Outcome:
 
 async def _try_next(run: Run[Data], volume: Volume, error: Exception) -> Outcome:
     """Sweep up what the failed driver may have left, then hand on to the next candidate."""
-    data = run.data
-    backend = data.pool.partition("#")[0]
+    backend = run.data.pool.partition("#")[0]
     try:
-        remains = as_driver_volume(volume, pool=data.pool)
+        remains = as_driver_volume(volume, pool=run.data.pool)
         await run.doors.call(backend, lambda driver: driver.delete, remains)
     except Exception as leftover:
         log.warning("could not sweep up", backend=backend, volume=volume.id, error=str(leftover))
-    failure = of_driver(error)
-    tried = (*data.tried, {"pool": data.pool, "error": failure.cause or failure.message})
-    data = msgspec.structs.replace(data, tried=tried, position=data.position + 1)
+    return _hand_on(run, of_driver(error))
+
+
+def _hand_on(run: Run[Data], failure: Failure) -> Outcome:
+    """Go to the next candidate, or end badly when there is none left."""
+    pool, volume_id = run.data.pool, run.operation.resource_id
+    told = failure.cause or failure.message
+    data = msgspec.structs.replace(
+        run.data,
+        tried=(*run.data.tried, {"pool": pool, "error": told}),
+        position=run.data.position + 1,
+    )
     if data.position < len(data.candidates):
         return Again(
             queue=queue_of(data.pool),
             data=data,
-            settle=lambda tx: _place(tx, volume.id, data.pool),
-            note=f"{tried[-1]['pool']} failed ({tried[-1]['error']}); now {data.pool}",
+            settle=lambda tx: _place(tx, volume_id, data.pool),
+            note=f"{pool} failed ({told}); now {data.pool}",
         )
-    if len(tried) > 1:
+    if len(data.tried) > 1:
         failure = Failure(
             code="every-backend-failed",
-            message=f"All {len(tried)} storage pools that fit have failed.",
-            cause=" ".join(f"{one['error']}" for one in tried),
+            message=f"All {len(data.tried)} storage pools that fit have failed.",
+            cause=" ".join(one["error"] for one in data.tried),
             remedy=failure.remedy or "Try again later, or tell the operator the request id.",
             retryable=failure.retryable,
         )
-    return Failed(failure, data, note=f"{tried[-1]['pool']} failed ({tried[-1]['error']})")
+    return Failed(failure, data, note=f"{pool} failed ({told})")
+
+
+def _stranded(run: Run[Data]) -> Outcome | None:
+    """The candidate's service is down: do not wait for it when there is another one."""
+    if run.operation.step != build.__name__ or run.data.position + 1 >= len(run.data.candidates):
+        return None
+    return _hand_on(run, Failure(code="down", message="The backend's service is down."))
 
 
 # -- transactions -----------------------------------------------------------------------------
@@ -234,4 +249,6 @@ def _gone() -> Failure:
     return Failure(code="gone", message="The volume is not there any more.")
 
 
-WORKFLOW = Workflow("create_volume", "volume", Data, (schedule, build), _settle_failure)
+WORKFLOW = Workflow(
+    "create_volume", "volume", Data, (schedule, build), _settle_failure, stranded=_stranded
+)

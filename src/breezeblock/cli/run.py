@@ -1,0 +1,119 @@
+"""`breezeblock run`: the service, whole or some of its roles."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import msgspec
+from cyclopts import Parameter
+
+from breezeblock.cli import logs
+from breezeblock.config import Config, ConfigError, load
+from breezeblock.services.process import Process
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+def run(
+    *roles: str,
+    data: Path | None = None,
+    file: Annotated[Path | None, Parameter(name=["--config"], env_var="BREEZEBLOCK_CONFIG")] = None,
+    listen: str | None = None,
+    port: int | None = None,
+    compute_port: int | None = None,
+    log_level: str | None = None,
+) -> None:
+    """Run the service until it is interrupted.
+
+    Parameters
+    ----------
+    roles
+        api, scheduler, volume, compute (compute-api and compute-agent); none means all.
+    data
+        Directory for databases, local volumes and guests.
+    file
+        Configuration file (TOML); `breezeblock config` prints all options.
+    listen
+        Address of both APIs.
+    port
+        Port of the block storage API.
+    compute_port
+        Port of the compute API.
+    log_level
+        debug, info, warning or error.
+    """
+    config = load(file)
+    api = {"listen": listen, "port": port}
+    compute = {"listen": listen, "port": compute_port}
+    config = _changed(
+        config,
+        api=_changed(config.api, **api),
+        compute=_changed(config.compute, **compute),
+        data=str(data) if data else None,
+        log_level=log_level,
+    )
+    logs.set_up(config.log_level)
+    try:
+        asyncio.run(serve(config, roles))
+    except (OSError, ValueError) as error:
+        raise ConfigError(str(error)) from None
+
+
+def _changed(struct: S, **values: object) -> S:
+    """A copy with the values that were given."""
+    given = {name: value for name, value in values.items() if value is not None}
+    return msgspec.convert(msgspec.to_builtins(struct) | msgspec.to_builtins(given), type(struct))
+
+
+async def serve(config: Config, roles: tuple[str, ...]) -> None:
+    """Run the roles until SIGINT or SIGTERM."""
+    process = Process(config, roles)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    started = asyncio.create_task(process.start())
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({started, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if started.done():
+            started.result()
+            print(greeting(config, process.roles), file=sys.stderr, flush=True)
+            await stopped
+    finally:
+        started.cancel()
+        await process.close()
+
+
+def greeting(config: Config, roles: tuple[str, ...]) -> str:
+    """What a newcomer needs: where it listens, and lines to paste."""
+    if "api" not in roles:
+        return f"breezeblock runs: {', '.join(roles)}"
+    return CLOUDS.format(
+        volume=f"http://{config.api.listen}:{config.api.port}/v3",
+        compute=config.compute_endpoint,
+        roles=", ".join(roles),
+    )
+
+
+CLOUDS = """\
+breezeblock runs: {roles}
+
+clouds.yaml
+  clouds:
+    breezeblock:
+      auth_type: admin_token
+      auth: {{endpoint: "{volume}", token: "admin:admin"}}
+      block_storage_endpoint_override: "{volume}"
+      compute_endpoint_override: "{compute}"
+      volume_api_version: "3"
+
+Try
+  openstack --os-cloud breezeblock volume create --size 1 first
+  cinder --os-auth-type noauth --os-endpoint {volume} --os-user-id admin --os-project-id admin list
+  curl -s {volume}/volumes/detail
+"""

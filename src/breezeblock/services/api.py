@@ -1,0 +1,70 @@
+"""The API service: the block storage API over HTTP."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+
+from breezeblock.api.application import Application
+from breezeblock.api.routes import ROUTES
+from breezeblock.auth.authenticators import Authenticator, BasicAuth, NoAuth
+from breezeblock.auth.passwords import User
+from breezeblock.auth.policy import Policy
+from breezeblock.config import Config, ConfigError
+from breezeblock.operations.waiting import Waiter
+from breezeblock.store.store import Store
+from breezeblock.web.app import make_app
+from breezeblock.web.server import HttpServer
+from breezeblock.web.service import block_storage
+from breezeblock.web.versions import Ready
+
+
+def api_server(config: Config, store: Store, waiter: Waiter, ready: Ready) -> HttpServer:
+    """The HTTP server of the block storage API, not yet started. Raises ConfigError."""
+    check_listen(config, config.api.listen)
+    app = make_app(
+        block_storage(
+            public_endpoint=config.api.public_endpoint or None,
+            max_limit=config.api.max_limit,
+            project_id_regex=config.api.project_id_regex,
+        ),
+        ROUTES,
+        app=Application(config, store, waiter),
+        authenticator=authenticator(config),
+        policy=policy(config),
+        ready=ready,
+    )
+    return HttpServer(app, config.api.listen, config.api.port)
+
+
+def policy(config: Config) -> Policy:
+    """The rules, with the operator's own where there is a file."""
+    return Policy(Path(config.auth.policy_file) if config.auth.policy_file else None)
+
+
+def authenticator(config: Config) -> Authenticator:
+    """How callers prove who they are."""
+    if config.auth.strategy == "none":
+        return NoAuth()
+    return BasicAuth(
+        User(user.name, user.password.encode(), user.project_id, frozenset(user.roles))
+        for user in config.auth.users
+    )
+
+
+def check_listen(config: Config, address: str) -> None:
+    """Without authentication only loopback is served, unless the operator says it in so many words.
+
+    Raises ConfigError.
+    """
+    if config.auth.strategy != "none" or config.auth.none_listens_beyond_loopback:
+        return
+    try:
+        loopback = address == "localhost" or ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise ConfigError(
+            f"listen = {address!r} with auth.strategy = 'none' would make everyone who reaches the "
+            "port an administrator. Use 'basic', or say auth.none_listens_beyond_loopback = true."
+        )

@@ -1,0 +1,156 @@
+"""One process: a store, a bus, and the roles that run in it.
+
+`breezeblock run` makes one with all roles; the same code with one role each is the spread-out
+deployment. Roles share nothing but store and bus, so that both shapes behave the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterable
+
+import structlog
+
+from breezeblock.bus import open_bus
+from breezeblock.bus.base import Bus
+from breezeblock.config import Config, ConfigError
+from breezeblock.drivers.backend import Backend
+from breezeblock.model.ids import new_id
+from breezeblock.operations.engine import Engine, send_wakes
+from breezeblock.operations.explain import explain
+from breezeblock.operations.waiting import Waiter
+from breezeblock.services.api import api_server
+from breezeblock.services.scheduler import SchedulerService, scheduling
+from breezeblock.services.server_events import ComputeEvents
+from breezeblock.services.volume import VolumeService, open_backends
+from breezeblock.store import schema
+from breezeblock.store.store import Store, StoreUnavailable
+from breezeblock.web.server import HttpServer
+from breezeblock.workflows.doors import Doors
+from breezeblock.workflows.pool_view import PoolView
+from breezeblock.workflows.registry import REGISTRY
+
+log = structlog.get_logger()
+
+ROLES = ("api", "scheduler", "volume", "compute-api", "compute-agent")
+ALIASES = {"all": ROLES, "compute": ("compute-api", "compute-agent")}
+DATABASE_RETRY = 2.0
+
+
+def resolve_roles(names: Iterable[str]) -> tuple[str, ...]:
+    """Roles by name; none means all, `compute` both parts of it. Raises ConfigError."""
+    wanted: list[str] = []
+    for name in names or ["all"]:
+        if name not in ROLES and name not in ALIASES:
+            known = ", ".join((*ROLES, *ALIASES))
+            raise ConfigError(f"there is no role {name!r}; known: {known}")
+        wanted += ALIASES.get(name, (name,))
+    return tuple(role for role in ROLES if role in wanted)
+
+
+class Process:
+    """A running deployment, or a part of one. `start`, then `close`."""
+
+    def __init__(self, config: Config, roles: Iterable[str]) -> None:
+        self.config = config
+        self.roles = resolve_roles(roles)
+        if config.bus.startswith("memory:") and self._spread_out:
+            raise ConfigError(
+                "bus = 'memory:' joins the roles of one process only; "
+                "set bus to an amqp:// address to run them apart."
+            )
+        self.bus: Bus = open_bus(config.bus)
+        self._started: list[object] = []
+        self._stack = contextlib.AsyncExitStack()
+        self.servers: dict[str, HttpServer] = {}
+        self.volume: VolumeService | None = None
+
+    @property
+    def _spread_out(self) -> bool:
+        return {"api", "scheduler", "volume"} - set(self.roles) != set() and bool(
+            {"api", "scheduler", "volume"} & set(self.roles)
+        )
+
+    async def start(self) -> None:
+        """Bring up all roles; returns when the APIs accept connections.
+
+        Raises ConfigError, ValueError (a bad option), OSError (a port that is taken). A database or
+        broker that is away is waited for.
+        """
+        self.config.data_dir.mkdir(parents=True, exist_ok=True)
+        await self.bus.start()
+        self._stack.push_async_callback(self.bus.close)
+        if set(self.roles) & {"api", "scheduler", "volume"}:
+            await self._start_block_storage()
+        if set(self.roles) & {"compute-api", "compute-agent"}:
+            await self._start_compute()
+
+    async def close(self) -> None:
+        """Stop in an orderly way: no new work, running steps end, exports and guests stay."""
+        await self._stack.aclose()
+
+    async def ready(self) -> bool:
+        """Whether requests can be served to their end: what the health check says."""
+        return self.volume is None or self.volume.ready
+
+    async def _open_store(self, url: str) -> Store:
+        store = Store(url)
+        self._stack.callback(store.close)
+        while True:
+            try:
+                await asyncio.to_thread(schema.upgrade, store)
+                break
+            except StoreUnavailable as error:
+                log.warning("waiting for the database", error=str(error))
+                await asyncio.sleep(DATABASE_RETRY)
+        store.on_commit = lambda wakes: send_wakes(self.bus, wakes)
+        return store
+
+    async def _start_block_storage(self) -> None:
+        config = self.config
+        store = await self._open_store(config.database_url)
+        await schema.ensure_default_type(store, config.default_volume_type)
+        backends: dict[str, Backend] = open_backends(config) if "volume" in self.roles else {}
+        doors = Doors(
+            store,
+            pools=PoolView(store, down_time=config.service_down_time),
+            scheduling=scheduling(config),
+            backends=backends,
+            servers=ComputeEvents(config),
+        )
+        engine = Engine(
+            store,
+            self.bus,
+            REGISTRY,
+            doors,
+            explain,
+            host=config.hostname,
+            lease=config.operations.lease,
+            poll=config.operations.poll,
+        )
+        await engine.start()
+        self._stack.push_async_callback(engine.close)
+        if "volume" in self.roles:
+            self.volume = VolumeService(store, engine, backends, config.report_interval)
+            await self.volume.start()
+            self._stack.push_async_callback(self.volume.close)
+        if "scheduler" in self.roles:
+            scheduler = SchedulerService(store, engine, config)
+            await scheduler.start()
+            self._stack.push_async_callback(scheduler.close)
+        if "api" in self.roles:
+            waiter = Waiter(store, self.bus, f"api.{new_id()}")
+            await waiter.start()
+            await self._serve("api", api_server(config, store, waiter, self.ready))
+
+    async def _start_compute(self) -> None:
+        from breezeblock.services.compute import start_compute
+
+        store = await self._open_store(self.config.compute_database_url)
+        await start_compute(self, store)
+
+    async def _serve(self, name: str, server: HttpServer) -> None:
+        await server.start()
+        self._stack.push_async_callback(server.stop)
+        self.servers[name] = server

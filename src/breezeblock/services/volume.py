@@ -1,0 +1,121 @@
+"""The volume service: serves backends, each with a queue of its own, and reports their pools.
+
+A backend counts as up because its driver has just answered a self-test, not because a timer lives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from functools import partial
+from typing import Any
+
+import structlog
+
+from breezeblock.config import Config
+from breezeblock.drivers.backend import Backend
+from breezeblock.drivers.base import BackendConfig
+from breezeblock.operations.engine import Engine
+from breezeblock.store import services
+from breezeblock.store.store import Store, StoreUnavailable, WriteTx
+
+log = structlog.get_logger()
+
+SETUP_RETRY = 5.0
+
+
+def open_backends(config: Config) -> dict[str, Backend]:
+    """The configured backends, by host@backend; none is connected yet. Raises ValueError."""
+    opened = {}
+    for told in config.backends:
+        driver_config = BackendConfig(
+            name=told.name,
+            host=told.host or config.hostname,
+            state_dir=config.data_dir / "backends" / told.name,
+            options=told.options,
+        )
+        backend = Backend.open(
+            told.driver,
+            driver_config,
+            availability_zone=told.availability_zone or config.availability_zone,
+            threads=told.threads,
+        )
+        opened[backend.name] = backend
+    return opened
+
+
+class VolumeService:
+    """Keeps the backends connected and reported, and takes their work off the queues."""
+
+    def __init__(
+        self, store: Store, engine: Engine, backends: dict[str, Backend], report_interval: float
+    ) -> None:
+        self.store = store
+        self.engine = engine
+        self.backends = backends
+        self.report_interval = report_interval
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Begin to serve every backend; one that is away does not hold up the others."""
+        self._tasks = [asyncio.create_task(self._serve(one)) for one in self.backends.values()]
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for backend in self.backends.values():
+            with contextlib.suppress(StoreUnavailable):
+                await self.store.write(partial(_withdraw, name=backend.name))
+            backend.close()
+
+    @property
+    def ready(self) -> bool:
+        """Whether at least one backend can take work."""
+        return any(backend.ready for backend in self.backends.values())
+
+    async def _serve(self, backend: Backend) -> None:
+        while not backend.ready:
+            try:
+                await backend.setup()
+            except Exception as error:
+                log.error("backend does not start", backend=backend.name, error=str(error))
+                await self._report_down(backend)
+                await asyncio.sleep(SETUP_RETRY)
+        await self._report(backend)
+        await self.engine.serve(backend.queue, in_flight=backend.threads)
+        while True:
+            await asyncio.sleep(self.report_interval)
+            await self._report(backend)
+
+    async def _report(self, backend: Backend) -> None:
+        """Test the backend by asking for its figures, and tell the schedulers."""
+        try:
+            stats = await backend.call(backend.driver.stats)
+        except Exception as error:
+            log.error("backend does not answer", backend=backend.name, error=str(error))
+            await self._report_down(backend)
+            return
+        reports = backend.reports(stats)
+        with contextlib.suppress(StoreUnavailable):
+            await self.store.write(lambda tx: _report(tx, backend, reports))
+
+    async def _report_down(self, backend: Backend) -> None:
+        """Show that the driver is down; the silence makes the service count as down in time."""
+        with contextlib.suppress(StoreUnavailable):
+            await self.store.write(lambda tx: _mark_down(tx, backend))
+
+
+def _report(tx: WriteTx, backend: Backend, reports: dict[str, dict[str, Any]]) -> None:
+    services.report(
+        tx, "cinder-volume", backend.name, backend.availability_zone, backend_state="up"
+    )
+    services.report_pools(tx, backend.name, reports)
+
+
+def _mark_down(tx: WriteTx, backend: Backend) -> None:
+    services.mark_down(tx, "cinder-volume", backend.name)
+
+
+def _withdraw(tx: WriteTx, name: str) -> None:
+    services.withdraw(tx, "cinder-volume", name)
