@@ -4,7 +4,7 @@ The resource files of an API annotate their fields with them; `web.bodies` decod
 is `bool`, `Size` is `int` and `Uuid`, `Name`, `Description` are `str`: that is what the handler
 finds in the field. At run time each is a marker that msgspec hands to `convert`.
 
-A field that may be missing or null is written `name: Name | None | UnsetType = UNSET`.
+A field that may be missing or null is written `name: Name | UnsetType | None = UNSET`.
 """
 
 from __future__ import annotations
