@@ -91,7 +91,8 @@ def test_is_true(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["0", "1 > 2", "stats.nothing", "not volume.size", "'5' == 'five'", "3 < 2 < 1"]
+    "text",
+    ["0", "1 > 2", "stats.nothing", "not volume.size", "'5' == 'five'", "3 < 2 < 1", "1 < 3 < 2"],
 )
 def test_is_false(text):
     assert parse(text).holds(NAMES) is False

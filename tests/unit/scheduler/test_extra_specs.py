@@ -122,4 +122,5 @@ def test_an_attached_volume_grows_only_where_that_is_supported():
     growing, pool = asking(1, extending_attached=True), a_pool(online_extend_support=False)
     assert "online_extend_support" in CapabilitiesFilter().refuse(pool, growing)
     assert CapabilitiesFilter().refuse(pool, asking(1)) is None
+    assert refusal({"tier": "gold"}, tier="gold", online_extend_support=False) is None
     assert CapabilitiesFilter().refuse(a_pool(), growing) is None

@@ -183,6 +183,7 @@ class TestJson:
 
     def test_an_unknown_name_is_dropped_and_nothing_is_left_to_compare(self):
         assert self.refusal(["=", "$colour", "red"]) is not None
+        assert self.refusal(["=", "$colour", "$shade"]) is not None
         assert self.refusal(["not", ["=", "$colour", "red"]]) is None
 
     def test_the_reason_gives_the_figures_but_no_texts(self):

@@ -33,6 +33,10 @@ def test_equal_values_are_all_0():
     assert normalised([]) == []
 
 
+def test_values_whose_distance_is_beyond_a_float_are_scaled_too():
+    assert normalised([-1.7e308, 0, 1.7e308]) == [0, 0.5, 1]
+
+
 @settings(deadline=None)
 @given(st.lists(st.floats()))
 def test_scaled_values_stay_in_0_to_1_and_keep_their_order(values):
