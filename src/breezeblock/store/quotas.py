@@ -88,9 +88,38 @@ def usages(tx: ReadTx, project_id: str) -> dict[str, int]:
 def set_limit(tx: WriteTx, project_id: str, resource: str, limit: int) -> None:
     """Give a project (or DEFAULT_CLASS) a limit of its own; -1: none."""
     key = (quota_limits.c.project_id == project_id, quota_limits.c.resource == resource)
-    if not tx.run(quota_limits.update().where(*key).values(hard_limit=limit)):
+    change = quota_limits.update().where(*key).values(hard_limit=limit)
+    if not tx.run(change):
         row = {"project_id": project_id, "resource": resource, "hard_limit": limit}
-        tx.run(quota_limits.insert().values(row))
+        if not tx.insert_unless_taken(quota_limits.insert().values(row)):
+            tx.run(change)
+
+
+def reset_limits(tx: WriteTx, project_id: str) -> None:
+    """Take a project's own limits away: the defaults hold again."""
+    tx.run(quota_limits.delete().where(quota_limits.c.project_id == project_id))
+
+
+def keys_of_type(type_name: str) -> tuple[str, ...]:
+    """The resources that are counted for one volume type."""
+    return tuple(f"{kind}_{type_name}" for kind in ("volumes", "gigabytes", "snapshots"))
+
+
+def rename_type(tx: WriteTx, old: str, new: str) -> None:
+    """Move every project's limits and usage of a volume type to its new name.
+
+    The caller holds the type, so that nobody charges for it under the old name meanwhile.
+    """
+    forget_type(tx, new)
+    for table in (quota_limits, quota_usages):
+        for before, after in zip(keys_of_type(old), keys_of_type(new), strict=True):
+            tx.run(table.update().where(table.c.resource == before).values(resource=after))
+
+
+def forget_type(tx: WriteTx, type_name: str) -> None:
+    """Remove limits and usage of a type that is no more: another may take its name."""
+    for table in (quota_limits, quota_usages):
+        tx.run(table.delete().where(table.c.resource.in_(keys_of_type(type_name))))
 
 
 def of_volume(

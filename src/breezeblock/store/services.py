@@ -13,6 +13,9 @@ from breezeblock.store.clock import db_now
 from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.store.tables import pools, services
 
+VOLUME = "cinder-volume"
+"""The binary under which backends report themselves."""
+
 
 def report(
     tx: WriteTx, binary: str, host: str, zone: str, *, backend_state: str | None = None
@@ -60,6 +63,12 @@ def set_disabled(
     known = sa.and_(services.c.binary == binary, services.c.host == host)
     values = {"disabled": disabled, "disabled_reason": reason, "updated_at": tx.now}
     return bool(tx.run(services.update().where(known).values(values)))
+
+
+def set_frozen(tx: WriteTx, host: str, *, frozen: bool) -> bool:
+    """Forbid, or allow again, new work on a backend; whether there is such a volume service."""
+    known = sa.and_(services.c.binary == VOLUME, services.c.host == host)
+    return bool(tx.run(services.update().where(known).values(frozen=frozen, updated_at=tx.now)))
 
 
 def report_pools(tx: WriteTx, backend: str, capabilities: Mapping[str, Mapping[str, Any]]) -> None:

@@ -1,7 +1,15 @@
-"""Volume types in the database."""
+"""Volume types in the database.
+
+Quota keys hold the name of a type (`volumes_<name>`), so a transaction that reads a type in order
+to charge for it must not see it renamed meanwhile: reading within a writing transaction holds the
+type until the commit, and renaming moves limits and usage with it (design, law 7).
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -9,10 +17,12 @@ import sqlalchemy as sa
 
 from breezeblock.model.errors import Conflict, InvalidState, NotFound
 from breezeblock.model.listing import ListQuery, Page
-from breezeblock.model.volume_types import VolumeType
-from breezeblock.store import listing
+from breezeblock.model.volume_types import ZONES_SPEC, VolumeType, check_extra_specs
+from breezeblock.store import listing, quotas
 from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.store.tables import volume_type_projects, volume_types, volumes
+
+_SPEC_KEY = re.compile(r"[a-zA-Z0-9\-_:. /]{1,255}", re.ASCII)
 
 
 def _type(row: sa.Row[Any]) -> VolumeType:
@@ -20,17 +30,21 @@ def _type(row: sa.Row[Any]) -> VolumeType:
 
 
 def insert(tx: WriteTx, volume_type: VolumeType) -> None:
-    """Raises Conflict when the name is taken."""
+    """Raises Conflict when the name is taken, InvalidInput for extra specs that exclude another."""
+    check_extra_specs(volume_type.extra_specs)
     values = msgspec.structs.asdict(volume_type)
     if not tx.insert_unless_taken(volume_types.insert().values(values)):
-        raise Conflict(f"A volume type named {volume_type.name} exists already.")
+        raise _taken(volume_type.name)
+
+
+def _taken(name: str) -> Conflict:
+    return Conflict(f"A volume type named {name} exists already.")
 
 
 def get(tx: ReadTx, type_id: str, project_id: str | None = None) -> VolumeType:
     """The type by id, if the project may see it (None: an administrator). Raises NotFound."""
-    row = tx.first(
-        sa.select(volume_types).where(volume_types.c.id == type_id, _visible(project_id))
-    )
+    found = sa.select(volume_types).where(volume_types.c.id == type_id, _visible(project_id))
+    row = tx.first(_held(tx, found))
     if row is None:
         raise NotFound("Volume type", type_id)
     return _type(row)
@@ -38,7 +52,7 @@ def get(tx: ReadTx, type_id: str, project_id: str | None = None) -> VolumeType:
 
 def resolve(tx: ReadTx, name_or_id: str, project_id: str | None = None) -> VolumeType:
     """The type by id or by name. Raises NotFound."""
-    row = tx.first(
+    found = (
         sa.select(volume_types)
         .where(
             sa.or_(volume_types.c.id == name_or_id, volume_types.c.name == name_or_id),
@@ -46,35 +60,95 @@ def resolve(tx: ReadTx, name_or_id: str, project_id: str | None = None) -> Volum
         )
         .order_by((volume_types.c.id == name_or_id).desc())
     )
+    row = tx.first(_held(tx, found))
     if row is None:
         raise NotFound("Volume type", name_or_id)
     return _type(row)
 
 
-def page(tx: ReadTx, query: ListQuery, project_id: str | None) -> Page:
-    """One page of the types that the project may see (None: all)."""
-    rows, total = listing.page(tx, volume_types, query, _visible(project_id), kind="Volume type")
+def _held(tx: ReadTx, statement: sa.Select[Any]) -> sa.Select[Any]:
+    """The statement, keeping a reader that will write from being overtaken by a new name."""
+    if not isinstance(tx, WriteTx):
+        return statement
+    return statement.with_for_update(read=True, key_share=True, of=volume_types)
+
+
+def lock(tx: WriteTx, type_id: str) -> VolumeType:
+    """The type; nobody else changes it, or makes a volume of it, until this transaction ends.
+
+    Raises NotFound.
+    """
+    row = tx.first(sa.select(volume_types).where(volume_types.c.id == type_id).with_for_update())
+    if row is None:
+        raise NotFound("Volume type", type_id)
+    return _type(row)
+
+
+def page(
+    tx: ReadTx, query: ListQuery, project_id: str, *, is_public: bool | None = True
+) -> Page:
+    """One page of the types: public ones and those shared with the project, only private ones
+    (False), or all (None). A filter `extra_specs` wants all its pairs."""
+    filters = dict(query.filters)
+    specs: Mapping[str, str] = filters.pop("extra_specs", {})
+    if is_public is None:
+        listed = sa.true()
+    else:
+        listed = _visible(project_id) if is_public else volume_types.c.is_public.is_(False)
+    where = sa.and_(listed, *(_has_spec(key, value) for key, value in specs.items()))
+    query = replace(query, filters=filters)
+    rows, total = listing.page(tx, volume_types, query, where, kind="Volume type")
     return Page([_type(row) for row in rows], total)
 
 
-def names(tx: ReadTx) -> dict[str, str]:
-    """Id → name of every type: what a list of volumes shows."""
-    statement = sa.select(volume_types.c.id, volume_types.c.name)
-    return {row.id: row.name for row in tx.rows(statement)}
+def _has_spec(key: str, value: str) -> sa.ColumnElement[bool]:
+    if not _SPEC_KEY.fullmatch(key):
+        return sa.false()
+    spec = volume_types.c.extra_specs[key].as_string()
+    return spec.contains(value, autoescape=True) if key == ZONES_SPEC else spec == value
 
 
-def update(tx: WriteTx, type_id: str, **values: Any) -> None:
-    """Set columns. Raises NotFound, or Conflict when a new name is taken."""
-    name = values.get("name")
-    if name is not None:
-        taken = sa.select(volume_types.c.id).where(
-            volume_types.c.name == name, volume_types.c.id != type_id
-        )
-        if tx.first(taken):
-            raise Conflict(f"A volume type named {name} exists already.")
+def names(tx: ReadTx, project_id: str | None = None) -> dict[str, str]:
+    """Id → name of every type that the project may see (None: all)."""
+    statement = sa.select(volume_types.c.id, volume_types.c.name).where(_visible(project_id))
+    return {row.id: row.name for row in tx.rows(statement.order_by(volume_types.c.name))}
+
+
+def update(tx: WriteTx, type_id: str, **values: Any) -> VolumeType:
+    """Set columns; a new name takes limits and usage along. Returns the type as it is now.
+
+    Raises NotFound, or Conflict when the name is taken.
+    """
+    before = lock(tx, type_id)
     values["updated_at"] = tx.now
-    if not tx.run(volume_types.update().where(volume_types.c.id == type_id).values(values)):
-        raise NotFound("Volume type", type_id)
+    statement = volume_types.update().where(volume_types.c.id == type_id).values(values)
+    if not tx.insert_unless_taken(statement):
+        raise _taken(values["name"])
+    after = msgspec.structs.replace(before, **values)
+    if after.name != before.name:
+        quotas.rename_type(tx, before.name, after.name)
+    return after
+
+
+def change_extra_specs(tx: WriteTx, type_id: str, changes: Mapping[str, str | None]) -> None:
+    """Set keys, or take those away whose value is None.
+
+    Raises NotFound, also for a key to take away that is not there; InvalidState while volumes have
+    the type: they were placed by what it said.
+    """
+    specs = dict(lock(tx, type_id).extra_specs)
+    if in_use(tx, type_id):
+        raise InvalidState(
+            f"Volume type {type_id} is in use; its extra specs cannot be changed. "
+            "Create another type and retype the volumes."
+        )
+    for key, value in changes.items():
+        if value is not None:
+            specs[key] = value
+        elif specs.pop(key, None) is None:
+            raise NotFound(f"Volume type {type_id}: extra spec", key)
+    check_extra_specs(specs)
+    update(tx, type_id, extra_specs=specs)
 
 
 def in_use(tx: ReadTx, type_id: str) -> bool:
@@ -84,12 +158,13 @@ def in_use(tx: ReadTx, type_id: str) -> bool:
 
 def delete(tx: WriteTx, type_id: str) -> None:
     """Remove the type. Raises NotFound, or InvalidState while volumes have it or it is the last."""
-    get(tx, type_id)
+    name = lock(tx, type_id).name
     if in_use(tx, type_id):
         raise InvalidState(f"Volume type {type_id} is in use.")
     if tx.scalar(sa.select(sa.func.count()).select_from(volume_types)) <= 1:
         raise InvalidState("The last volume type cannot be deleted.")
     tx.run(volume_types.delete().where(volume_types.c.id == type_id))
+    quotas.forget_type(tx, name)
 
 
 def _visible(project_id: str | None) -> sa.ColumnElement[bool]:
@@ -102,14 +177,19 @@ def _visible(project_id: str | None) -> sa.ColumnElement[bool]:
 
 
 def grant(tx: WriteTx, type_id: str, project_id: str) -> None:
-    """Let a project use a private type. Raises Conflict when it may already."""
+    """Let a project use a private type.
+
+    Raises NotFound, InvalidState for a public type, Conflict when it may already.
+    """
+    _require_private(get(tx, type_id))
     row = volume_type_projects.insert().values(volume_type_id=type_id, project_id=project_id)
     if not tx.insert_unless_taken(row):
         raise Conflict(f"Project {project_id} has access to volume type {type_id} already.")
 
 
 def revoke(tx: WriteTx, type_id: str, project_id: str) -> None:
-    """Take it back. Raises NotFound when it had no access."""
+    """Take it back. Raises NotFound, also when it had no access; InvalidState for a public type."""
+    _require_private(get(tx, type_id))
     if not tx.run(
         volume_type_projects.delete().where(
             volume_type_projects.c.volume_type_id == type_id,
@@ -119,9 +199,14 @@ def revoke(tx: WriteTx, type_id: str, project_id: str) -> None:
         raise NotFound("Volume type access", f"{type_id}/{project_id}")
 
 
+def _require_private(volume_type: VolumeType) -> None:
+    if volume_type.is_public:
+        raise InvalidState(f"Volume type {volume_type.id} is public: every project has access.")
+
+
 def projects(tx: ReadTx, type_id: str) -> list[str]:
     """The projects that may use a private type."""
     statement = sa.select(volume_type_projects.c.project_id).where(
         volume_type_projects.c.volume_type_id == type_id
     )
-    return [row[0] for row in tx.rows(statement)]
+    return [row[0] for row in tx.rows(statement.order_by(volume_type_projects.c.project_id))]

@@ -24,13 +24,15 @@ from breezeblock.operations.explain import of_driver
 from breezeblock.operations.submit import Caller
 from breezeblock.operations.submit import submit as submit_operation
 from breezeblock.operations.workflow import Again, Done, Failed, Next, Outcome, Run, Workflow
-from breezeblock.scheduler.ranking import rank
+from breezeblock.scheduler.ranking import Ranking, rank
 from breezeblock.scheduler.request import Request, hinted_volumes
 from breezeblock.store import messages, quotas, snapshots, volumes
 from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.workflows.doors import SCHEDULER, as_driver_snapshot, as_driver_volume, queue_of
 
 log = structlog.get_logger()
+
+REFUSALS_KEPT = 200
 
 TRIES_PER_POOL = 3
 """How often a pool that says "not now" is asked before the next one is."""
@@ -92,7 +94,7 @@ async def schedule(run: Run[Data]) -> Outcome:
     data = msgspec.structs.replace(
         data,
         candidates=tuple(one.pool for one in ranking.candidates[: chosen.max_candidates]),
-        ranking=msgspec.to_builtins(ranking),
+        ranking=_record(ranking, chosen.max_candidates),
     )
     if not data.candidates:
         return Failed(
@@ -182,6 +184,13 @@ def _stranded(run: Run[Data]) -> Outcome | None:
     if run.operation.step != build.__name__ or run.data.position + 1 >= len(run.data.candidates):
         return None
     return _hand_on(run, Failure(code="down", message="The backend's service is down."))
+
+
+def _record(ranking: Ranking, candidates: int) -> dict[str, Any]:
+    """The ranking as it is kept on the operation; in a large cloud not every refusal is."""
+    kept = Ranking(ranking.candidates[:candidates], ranking.refusals[:REFUSALS_KEPT])
+    record: dict[str, Any] = msgspec.to_builtins(kept)
+    return record | {"refused": len(ranking.refusals)}
 
 
 # -- transactions -----------------------------------------------------------------------------

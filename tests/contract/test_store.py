@@ -1,0 +1,131 @@
+"""What every database promises: transactions as functions, honest under contention."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import sqlalchemy as sa
+
+from breezeblock.model.errors import OverQuota
+from breezeblock.model.ids import new_id
+from breezeblock.store import quotas, schema
+from breezeblock.store.store import Store, Wake, WriteTx
+from breezeblock.store.tables import quota_usages
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def store(request: pytest.FixtureRequest, tmp_path) -> AsyncIterator[Store]:
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path}/test.sqlite"
+    else:
+        postgres = request.getfixturevalue("postgres")
+        url = postgres.create_database(f"store_{new_id().replace('-', '')[:12]}")
+    store = Store(url)
+    schema.upgrade(store)
+    yield store
+    store.close()
+
+
+def used(store: Store, project: str) -> int | None:
+    statement = sa.select(quota_usages.c.in_use).where(quota_usages.c.project_id == project)
+    with store.engine.connect() as connection:
+        return connection.execute(statement).scalar()
+
+
+def charge(project: str, number: int, limit: int = -1):
+    return lambda tx: quotas.charge(tx, project, {"volumes": number}, {"volumes": limit})
+
+
+async def test_a_transaction_that_raises_leaves_nothing(store: Store) -> None:
+    def fails(tx: WriteTx) -> None:
+        charge("p", 1)(tx)
+        raise RuntimeError("half-way")
+
+    with pytest.raises(RuntimeError, match="half-way"):
+        await store.write(fails)
+    assert used(store, "p") is None
+
+
+async def test_a_failing_transaction_does_not_harm_those_committed_beside_it(store: Store) -> None:
+    def fails(tx: WriteTx) -> None:
+        charge("bad", 1)(tx)
+        raise RuntimeError
+
+    results = await asyncio.gather(
+        *(store.write(fails if number % 2 else charge("good", 1)) for number in range(20)),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(result, RuntimeError) for result in results) == 10
+    assert used(store, "good") == 10
+    assert used(store, "bad") is None
+
+
+async def test_wake_ups_are_sent_after_the_commit_and_only_then(store: Store) -> None:
+    sent: list[tuple[Wake, int | None]] = []
+
+    async def send(wakes: list[Wake]) -> None:
+        sent.extend((wake, used(store, "p")) for wake in wakes)
+
+    store.on_commit = send
+
+    def works(tx: WriteTx) -> None:
+        charge("p", 1)(tx)
+        tx.wake("scheduler", "one")
+
+    def fails(tx: WriteTx) -> None:
+        tx.wake("scheduler", "two")
+        raise RuntimeError
+
+    await store.write(works)
+    with pytest.raises(RuntimeError):
+        await store.write(fails)
+    assert sent == [(Wake("scheduler", "one"), 1)]
+
+
+async def test_concurrent_charges_never_pass_the_limit(store: Store) -> None:
+    results = await asyncio.gather(
+        *(store.write(charge("p", 1, limit=7)) for _ in range(30)), return_exceptions=True
+    )
+    assert sum(result is None for result in results) == 7
+    assert all(isinstance(result, OverQuota) for result in results if result is not None)
+    assert used(store, "p") == 7
+
+
+async def test_the_limit_of_the_project_goes_before_the_default_class(store: Store) -> None:
+    def limits(tx: WriteTx) -> dict[str, int]:
+        quotas.set_limit(tx, quotas.DEFAULT_CLASS, "volumes", 5)
+        quotas.set_limit(tx, quotas.DEFAULT_CLASS, "gigabytes", 50)
+        quotas.set_limit(tx, "p", "volumes", 2)
+        return quotas.limits(tx, "p", None, {"volumes": 10, "snapshots": 10})
+
+    assert await store.write(limits) == {"volumes": 2, "gigabytes": 50, "snapshots": 10}
+
+
+async def test_the_database_clock_is_close_to_ours_and_has_fractions(store: Store) -> None:
+    import time
+
+    clock = await store.read(lambda tx: tx.clock())
+    assert abs(clock - time.time()) < 5
+    assert clock != int(clock)
+
+
+async def test_upgrading_twice_and_from_several_processes_at_once_is_harmless(store: Store) -> None:
+    others = [Store(store.url) for _ in range(3)]
+    await asyncio.gather(*(asyncio.to_thread(schema.upgrade, other) for other in others))
+    await asyncio.gather(*(schema.ensure_default_type(other, "__DEFAULT__") for other in others))
+    assert await store.read(lambda tx: tx.scalar(sa.text("SELECT count(*) FROM volume_types"))) == 1
+    for other in others:
+        other.close()
+
+
+async def test_the_migrations_make_the_tables_that_the_code_declares(store: Store) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    from breezeblock.store.tables import metadata
+
+    with store.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": False})
+        assert compare_metadata(context, metadata) == []

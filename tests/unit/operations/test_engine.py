@@ -1,0 +1,287 @@
+"""The engine: how operations are leased, run, repeated and ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import msgspec
+import pytest
+
+from breezeblock.bus.memory import MemoryBus
+from breezeblock.drivers.base import PermanentError, TemporaryError
+from breezeblock.model.errors import Conflict, Failure, OperationFailed
+from breezeblock.model.operation import Operation
+from breezeblock.operations import sweep
+from breezeblock.operations.engine import Engine, send_wakes, worker_lives, worker_name
+from breezeblock.operations.explain import explain
+from breezeblock.operations.submit import Caller, submit
+from breezeblock.operations.waiting import StillRunning, Waiter
+from breezeblock.operations.workflow import Again, Done, Next, Outcome, Registry, Run, Workflow
+from breezeblock.store import operations, schema
+from breezeblock.store.operations import Fenced
+from breezeblock.store.store import Store, WriteTx
+
+
+class Data(msgspec.Struct, frozen=True):
+    seen: tuple[str, ...] = ()
+
+
+@dataclass
+class World:
+    """Two services, `first` and `second`, that each do one step of a two-step workflow."""
+
+    store: Store
+    bus: MemoryBus
+    did: list[str] = field(default_factory=list)
+    settled: list[str] = field(default_factory=list)
+    raises: list[Exception] = field(default_factory=list)
+    hold: asyncio.Event | None = None
+
+    def __post_init__(self) -> None:
+        async def one(run: Run[Data]) -> Outcome:
+            self.did.append("one")
+            if self.hold:
+                await self.hold.wait()
+            if self.raises:
+                raise self.raises.pop(0)
+            return Next("second", Data((*run.data.seen, "one")), lambda _tx: self._settle("one"))
+
+        async def two(run: Run[Data]) -> Outcome:
+            self.did.append("two")
+            return Done({"seen": list(run.data.seen)}, lambda _tx: self._settle("two"))
+
+        def failed(_tx: WriteTx, _op: Operation, _data: Data, failure: Failure) -> None:
+            self.settled.append(f"failed: {failure.code}")
+
+        self.workflow = Workflow("toy", "thing", Data, (one, two), failed, tries=3)
+
+    def _settle(self, what: str) -> None:
+        self.settled.append(what)
+
+    def engine(self, **options: float) -> Engine:
+        return Engine(
+            self.store, self.bus, Registry((self.workflow,)), self, explain, host="host", **options
+        )
+
+    async def submit(self, resource: str = "r", reply_to: str | None = None) -> str:
+        caller = Caller("p", "u", "req-1", reply_to)
+        return await self.store.write(
+            lambda tx: submit(tx, self.workflow, caller, resource, Data(), "first")
+        )
+
+    async def get(self, ident: str) -> Operation:
+        found = await self.store.read(lambda tx: operations.get(tx, ident))
+        assert found is not None
+        return found
+
+    async def work(self, engine: Engine) -> None:
+        """Poll until there is nothing more to do: no message needed."""
+        while await engine.poll():
+            pass
+
+
+@pytest.fixture
+async def world(tmp_path) -> AsyncIterator[World]:
+    store = Store(f"sqlite:///{tmp_path}/test.sqlite")
+    schema.upgrade(store)
+    bus = MemoryBus()
+    await bus.start()
+    yield World(store, bus)
+    await bus.close()
+    store.close()
+
+
+@pytest.fixture
+async def engine(world: World) -> Engine:
+    engine = world.engine()
+    for queue in ("first", "second"):
+        await engine.serve(queue, in_flight=4)
+    return engine
+
+
+async def test_steps_run_in_order_each_on_its_queue(world: World, engine: Engine) -> None:
+    ident = await world.submit()
+    await world.work(engine)
+    operation = await world.get(ident)
+    assert operation.state == "succeeded"
+    assert operation.result == {"seen": ["one"]}
+    assert world.did == world.settled == ["one", "two"]
+    assert [entry.get("queue") for entry in operation.trail] == [None, "first", "second"]
+
+
+async def test_messages_carry_the_work_from_queue_to_queue(world: World, engine: Engine) -> None:
+    world.store.on_commit = lambda wakes: send_wakes(world.bus, wakes)
+    waiter = Waiter(world.store, world.bus, "test")
+    await waiter.start()
+    ident = await world.submit(reply_to=waiter.topic)
+    assert (await waiter.wait(ident, 5)).result == {"seen": ["one"]}
+
+
+async def test_a_resource_has_one_open_operation_at_a_time(world: World, engine: Engine) -> None:
+    await world.submit("r")
+    with pytest.raises(Conflict):
+        await world.submit("r")
+    await world.submit("other")
+    await world.work(engine)
+    await world.submit("r")
+
+
+async def test_a_temporary_error_repeats_the_step(world: World, engine: Engine) -> None:
+    world.raises = [TemporaryError("busy", retry_after=0.0)] * 2
+    ident = await world.submit()
+    await world.work(engine)
+    assert (await world.get(ident)).state == "succeeded"
+    assert world.did == ["one", "one", "one", "two"]
+
+
+async def test_a_temporary_error_that_does_not_end_fails_the_operation(
+    world: World, engine: Engine
+) -> None:
+    world.raises = [TemporaryError("busy", retry_after=0.0)] * 5
+    ident = await world.submit()
+    await world.work(engine)
+    operation = await world.get(ident)
+    assert operation.failure is not None
+    assert operation.failure["code"] == "gave-up"
+    assert world.did == ["one"] * 3
+    assert world.settled == ["failed: gave-up"]
+
+
+async def test_a_permanent_error_settles_and_says_cause_and_remedy(
+    world: World, engine: Engine
+) -> None:
+    world.raises = [PermanentError("no licence", remedy="Buy one.")]
+    ident = await world.submit()
+    await world.work(engine)
+    waiter = Waiter(world.store, world.bus, "test")
+    with pytest.raises(OperationFailed, match=r"no licence.*Buy one\."):
+        await waiter.wait(ident, 1)
+    assert world.settled == ["failed: backend"]
+
+
+async def test_a_bug_in_a_step_ends_the_operation_without_leaking_it(
+    world: World, engine: Engine
+) -> None:
+    world.raises = [ZeroDivisionError("secret detail")]
+    ident = await world.submit()
+    await world.work(engine)
+    operation = await world.get(ident)
+    assert operation.state == "failed"
+    assert operation.failure is not None
+    assert "secret" not in str(operation.failure)
+
+
+async def test_a_dead_workers_lease_runs_out_and_another_takes_over(world: World) -> None:
+    ident = await world.submit()
+    dead = await world.store.write(
+        lambda tx: operations.claim(tx, ident, "first", "gone:1:1", lease=0.05)
+    )
+    assert dead is not None
+    assert (
+        await world.store.write(lambda tx: operations.claim(tx, ident, "first", "other", lease=5))
+        is None
+    )
+    await asyncio.sleep(0.1)
+    heir = await world.store.write(
+        lambda tx: operations.claim(tx, ident, "first", "other", lease=5)
+    )
+    assert heir is not None
+    assert heir.epoch == dead.epoch + 1
+
+
+async def test_a_worker_that_wakes_up_too_late_is_refused(world: World, engine: Engine) -> None:
+    ident = await world.submit()
+    late = await world.store.write(
+        lambda tx: operations.claim(tx, ident, "first", "late", lease=-1)
+    )
+    assert late is not None
+    await world.work(engine)
+    assert (await world.get(ident)).state == "succeeded"
+    with pytest.raises(Fenced):
+        await world.store.write(
+            lambda tx: operations.advance(tx, late, {}, state="failed", queue="nowhere")
+        )
+    assert (await world.get(ident)).state == "succeeded"
+
+
+async def test_a_cancelled_operation_settles_nothing_more(world: World, engine: Engine) -> None:
+    world.hold = asyncio.Event()
+    ident = await world.submit()
+    running = asyncio.create_task(engine.run(ident, "first"))
+    while not world.did:
+        await asyncio.sleep(0.01)
+    await world.store.write(lambda tx: operations.cancel(tx, ident, "by force"))
+    world.hold.set()
+    await running
+    assert (await world.get(ident)).state == "cancelled"
+    assert world.settled == []
+
+
+async def test_a_lease_is_renewed_while_the_step_runs(world: World) -> None:
+    engine = world.engine(lease=0.3, poll=60)
+    await engine.serve("first", in_flight=1)
+    await engine.start()
+    world.hold = asyncio.Event()
+    ident = await world.submit()
+    running = asyncio.create_task(engine.run(ident, "first"))
+    await asyncio.sleep(0.8)
+    assert (
+        await world.store.write(lambda tx: operations.claim(tx, ident, "first", "thief", lease=5))
+        is None
+    )
+    world.hold.set()
+    await running
+    assert world.settled == ["one"]
+    await engine.close()
+
+
+async def test_leases_of_dead_processes_of_this_host_are_freed_at_start(world: World) -> None:
+    ident = await world.submit()
+    await world.store.write(
+        lambda tx: operations.claim(tx, ident, "first", "host:999999:1", lease=3600)
+    )
+    engine = world.engine()
+    await engine.start()
+    assert (await world.get(ident)).lease_until is None
+    await engine.close()
+
+
+def test_a_worker_is_known_by_pid_and_start_time() -> None:
+    name = worker_name("host")
+    assert worker_lives(name)
+    assert not worker_lives(name.rsplit(":", 1)[0] + ":1")
+
+
+async def test_waiting_ends_after_the_time_the_caller_has(world: World) -> None:
+    ident = await world.submit()
+    with pytest.raises(StillRunning):
+        await Waiter(world.store, world.bus, "test").wait(ident, 0.05)
+
+
+async def test_overdue_work_is_ended_and_settled(world: World) -> None:
+    ident = await world.submit()
+    engine = world.engine()
+    assert await sweep.end_overdue(engine, 3600) == 0
+    assert await sweep.end_overdue(engine, 0) == 1
+    assert (await world.get(ident)).state == "failed"
+    assert world.settled == ["failed: overdue"]
+
+
+async def test_a_step_can_ask_to_be_repeated_later(world: World, engine: Engine) -> None:
+    calls = []
+
+    async def patient(run: Run[Data]) -> Outcome:
+        calls.append(run.operation.attempts)
+        return Done() if len(calls) > 1 else Again(after=0.05, data=Data(("waited",)))
+
+    world.workflow = Workflow("toy", "thing", Data, (patient,), lambda *_: None)
+    engine.registry = Registry((world.workflow,))
+    ident = await world.submit()
+    await world.work(engine)
+    assert len(calls) == 1
+    await asyncio.sleep(0.1)
+    await world.work(engine)
+    assert (await world.get(ident)).state == "succeeded"
+    assert (await world.get(ident)).data == {"seen": ["waited"]}
