@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Literal
 from urllib.parse import urlencode
 
 from breezeblock.model.errors import InvalidInput
+from breezeblock.model.listing import Comparison, Direction, ListQuery
 from breezeblock.web.call import Call
 from breezeblock.web.microversion import Version
 from breezeblock.web.types import MAX_INT
-
-Direction = Literal["asc", "desc"]
-Comparison = tuple[str, datetime]
-"""An operator (gt, gte, eq, neq, lt, lte) and a time in UTC without zone."""
 
 RESERVED = frozenset({"limit", "marker", "offset", "sort", "sort_key", "sort_dir", "all_tenants"})
 OPERATORS = frozenset({"gt", "gte", "eq", "neq", "lt", "lte"})
@@ -82,26 +79,6 @@ class Listing:
     def names(self) -> tuple[str, ...]:
         """All query parameters, for the OpenAPI document."""
         return (*sorted(RESERVED - {"all_tenants"}), *sorted(self.columns))
-
-
-@dataclass(frozen=True, slots=True)
-class ListQuery:
-    """A parsed list query. `empty` says that nothing can match, so there is no need to ask.
-
-    `sort` always ends with created_at and id. A filter's value is a str, int, bool or None, a
-    tuple (any of them), or for metadata a dict. `times` holds comparisons by column; all hold.
-    """
-
-    limit: int
-    marker: str | None = None
-    offset: int = 0
-    sort: tuple[tuple[str, Direction], ...] = ()
-    filters: Mapping[str, Any] = field(default_factory=dict)
-    like: Mapping[str, str] = field(default_factory=dict)
-    times: Mapping[str, tuple[Comparison, ...]] = field(default_factory=dict)
-    all_tenants: bool = False
-    with_count: bool = False
-    empty: bool = False
 
 
 def parse_list(call: Call[Any], listing: Listing) -> ListQuery:
