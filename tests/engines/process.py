@@ -69,7 +69,7 @@ class PrivateServer(ABC):
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             if not self.running or time.monotonic() > deadline:
-                self.kill()
+                self._end()
                 raise RuntimeError(f"{self._name} did not start:\n{self.log()}")
             time.sleep(0.02)
 
@@ -82,13 +82,11 @@ class PrivateServer(ABC):
         try:
             self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            self.kill()
+            self._end()
 
     def kill(self) -> None:
-        """SIGKILL all its processes: what clients see when a machine's power fails."""
-        if self._process is not None:
-            self._signal_all(signal.SIGKILL)
-            self._process.wait()
+        """SIGKILL all its processes; what it has written so far is there for the next start()."""
+        self._end()
 
     def pause(self) -> None:
         """Freeze it: connections stay open, nothing is answered."""
@@ -99,7 +97,7 @@ class PrivateServer(ABC):
 
     def remove(self) -> None:
         """Kill it and delete its data."""
-        self.kill()
+        self._end()
         shutil.rmtree(self.home, ignore_errors=True)
         atexit.unregister(self.remove)
 
@@ -119,6 +117,11 @@ class PrivateServer(ABC):
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._signal_all(signal.SIGKILL)
+            self._process.wait()
 
     def _signal_all(self, number: signal.Signals) -> None:
         if self._process is None or self._process.poll() is not None:

@@ -1,0 +1,122 @@
+"""The bus of a deployment in many processes: AMQP 0-9-1, made for RabbitMQ 3.10 and later.
+
+This file is the supervisor: it remembers who wants to hear what and keeps one session with the
+broker alive. A session (`amqp_session.py`) ends at the first thing that goes wrong in it, and all
+of it is built anew: a client that repairs single consumers is how services end up connected but
+deaf.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import structlog
+
+from breezeblock.bus.amqp_session import Consumer, Listener, Session
+from breezeblock.bus.base import Bus, BusUnavailable, Handler
+from breezeblock.bus.handling import Tasks
+
+log = structlog.get_logger(__name__)
+
+SHORTEST_PAUSE = 0.2
+LONGEST_PAUSE = 4.0
+
+
+class AmqpBus(Bus):
+    """Topics as quorum queues `breezeblock.<topic>`, broadcasts as fanout exchanges of that name.
+
+    The URL is amqp:// or amqps://, with TLS files as query parameters (cafile, certfile, keyfile).
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._wanted: list[Consumer | Listener] = []
+        self._tasks = Tasks()
+        self._session: Session | None = None
+        self._supervisor: asyncio.Task[None] | None = None
+        self._reason = ""
+
+    async def start(self) -> None:
+        if self._supervisor is None:
+            self._supervisor = asyncio.create_task(self._supervise())
+
+    async def close(self) -> None:
+        self._wanted.clear()
+        if self._session is None:
+            await self._stop_supervisor()  # before a session that it builds delivers anything
+        else:
+            await self._session.hush()
+        await self._tasks.drain()  # while connected, so that what ends is acknowledged
+        await self._stop_supervisor()
+
+    async def publish(self, topic: str, body: bytes) -> None:
+        await self._connected_session().publish(topic, body)
+
+    async def consume(self, topic: str, handler: Handler, *, in_flight: int) -> None:
+        await self._want(Consumer(topic, handler, in_flight, asyncio.Semaphore(in_flight)))
+
+    async def broadcast(self, topic: str, body: bytes) -> None:
+        await self._connected_session().broadcast(topic, body)
+
+    async def listen(self, topic: str, handler: Handler) -> None:
+        await self._want(Listener(topic, handler))
+
+    @property
+    def connected(self) -> bool:
+        return self._session is not None and self._session.answering
+
+    def _connected_session(self) -> Session:
+        if self._session is None:
+            raise BusUnavailable("The message broker is away.")
+        return self._session
+
+    async def _want(self, subscription: Consumer | Listener) -> None:
+        """Now if there is a broker, and in every session to come."""
+        self._wanted.append(subscription)
+        if self._session is not None:
+            await self._session.subscribe(subscription)
+
+    async def _stop_supervisor(self) -> None:
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+            await asyncio.wait([self._supervisor])
+
+    async def _supervise(self) -> None:
+        clock = asyncio.get_running_loop().time
+        pause = SHORTEST_PAUSE
+        while True:
+            began = clock()
+            await self._live_one_session()
+            if clock() - began > LONGEST_PAUSE:
+                pause = SHORTEST_PAUSE
+            await asyncio.sleep(pause * random.uniform(0.5, 1.5))
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _live_one_session(self) -> None:
+        session = Session(self._url, self._tasks)
+        try:
+            await session.open()
+            await self._subscribe_to_all(session)
+            self._session = session
+            self._reason = ""
+            log.info("message broker connected")
+            self._away(await session.lost)
+        except BusUnavailable as error:
+            self._away(str(error))
+        finally:
+            self._session = None
+            await session.close()
+
+    async def _subscribe_to_all(self, session: Session) -> None:
+        served = 0
+        while served < len(self._wanted):  # more may be wanted meanwhile
+            batch = self._wanted[served:]
+            served += len(batch)
+            await asyncio.gather(*map(session.subscribe, batch))
+
+    def _away(self, reason: str) -> None:
+        """Say it once, not at each attempt."""
+        if reason != self._reason:
+            log.warning("message broker away", reason=reason)
+        self._reason = reason

@@ -1,0 +1,71 @@
+"""Running handlers: what the buses share.
+
+A handler runs as a task of the bus, not of the connection that brought the message: losing the
+broker must not cancel work that is half done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+
+import structlog
+
+from breezeblock.bus.base import Handler
+
+log = structlog.get_logger(__name__)
+
+PATIENCE = 5.0
+"""Seconds that close() leaves running handlers to end by themselves."""
+
+CANCEL_SECONDS = 1.0
+"""Seconds that close() waits for handlers which it has cancelled."""
+
+
+class Tasks:
+    """The tasks of one bus."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[None]] = set()
+
+    def spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def drain(self) -> None:
+        """Wait PATIENCE for what runs, then cancel it."""
+        await self._wait(PATIENCE)
+        for task in self._others():
+            task.cancel()
+        await self._wait(CANCEL_SECONDS)
+
+    async def _wait(self, seconds: float) -> None:
+        if others := self._others():
+            await asyncio.wait(others, timeout=seconds)
+
+    def _others(self) -> set[asyncio.Task[None]]:
+        """Without the caller: a handler may close the bus that runs it."""
+        return {task for task in self._running if task is not asyncio.current_task()}
+
+
+async def handle(topic: str, handler: Handler, body: bytes) -> None:
+    """Call the handler; log what it raises. Only a cancelled task gets out by an exception."""
+    try:
+        await handler(body)
+    except asyncio.CancelledError:
+        if cancelled():
+            raise
+        log.exception("handler failed", topic=topic)
+    except Exception:
+        log.exception("handler failed", topic=topic)
+
+
+def cancelled() -> bool:
+    """Whether somebody wants the current task to end.
+
+    Otherwise a CancelledError comes from a cancelled future that the task was waiting for, and is
+    an error like any other.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -1,0 +1,306 @@
+"""What `bus/base.py` promises, held against every bus.
+
+The AMQP bus runs against a real RabbitMQ; what only a broker can do to it is in
+`test_bus_amqp.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from breezeblock.bus import Bus, BusUnavailable, handling, open_bus
+from breezeblock.model.errors import InvalidInput
+from tests.contract.buses import HANG_SECONDS, Gate, Recorder, Service, new_topic, settle, until
+
+
+@pytest.fixture(params=["memory", "amqp"])
+def url(request: pytest.FixtureRequest) -> str:
+    if request.param == "memory":
+        return "memory:"
+    return str(request.getfixturevalue("rabbitmq").url)
+
+
+@pytest.fixture
+async def service(url: str) -> AsyncIterator[Service]:
+    """In one process the services share one bus; with a broker each has its own."""
+    buses: list[Bus] = []
+
+    async def connected() -> Bus:
+        if not (buses and url == "memory:"):
+            buses.append(open_bus(url))
+            await buses[-1].start()
+            await until(lambda: buses[-1].connected)
+        return buses[-1]
+
+    yield connected
+    for bus in buses:
+        await bus.close()
+
+
+@pytest.fixture
+async def bus(service: Service) -> Bus:
+    return await service()
+
+
+class TestPublishAndConsume:
+    async def test_a_message_reaches_the_consumer_of_its_topic_only(self, bus: Bus) -> None:
+        topic, right, wrong = new_topic(), Recorder(), Recorder()
+        await bus.consume(topic, right, in_flight=1)
+        await bus.consume(new_topic(), wrong, in_flight=1)
+
+        await bus.publish(topic, b'{"operation": 1}')
+
+        await until(lambda: right.got)
+        assert right.got == [b'{"operation": 1}']
+        assert wrong.got == []
+
+    async def test_a_message_waits_until_somebody_consumes(self, service: Service) -> None:
+        topic, late = new_topic(), Recorder()
+        await (await service()).publish(topic, b"early")
+
+        await (await service()).consume(topic, late, in_flight=1)
+
+        await until(lambda: late.got)
+        assert late.got == [b"early"]
+
+    async def test_every_message_is_handled_by_exactly_one_consumer(self, service: Service) -> None:
+        topic, one, two = new_topic(), Recorder(), Recorder()
+        await (await service()).consume(topic, one, in_flight=2)
+        await (await service()).consume(topic, two, in_flight=2)
+        sent = {b"%d" % number for number in range(50)}
+
+        publisher = await service()
+        await asyncio.gather(*(publisher.publish(topic, body) for body in sent))
+
+        await until(lambda: len(one.got) + len(two.got) >= len(sent))
+        await settle()
+        assert sorted(one.got + two.got) == sorted(sent)
+
+    async def test_two_consumers_share_the_work(self, service: Service) -> None:
+        topic, one, two = new_topic(), Gate(), Gate()
+        await (await service()).consume(topic, one, in_flight=1)
+        await (await service()).consume(topic, two, in_flight=1)
+
+        publisher = await service()
+        for body in (b"a", b"b"):
+            await publisher.publish(topic, body)
+
+        await until(lambda: one.inside == two.inside == 1)
+        one.open.set()
+        two.open.set()
+
+    async def test_a_free_consumer_takes_what_a_busy_one_cannot(self, service: Service) -> None:
+        topic, busy, free = new_topic(), Gate(), Recorder()
+        await (await service()).consume(topic, busy, in_flight=1)
+        publisher = await service()
+        await publisher.publish(topic, b"first")
+        await until(lambda: busy.inside)
+        await (await service()).consume(topic, free, in_flight=1)
+
+        for body in (b"second", b"third", b"fourth"):
+            await publisher.publish(topic, body)
+
+        await until(lambda: len(free.got) == 3)
+        busy.open.set()
+
+    async def test_no_more_handlers_run_at_a_time_than_in_flight_says(self, bus: Bus) -> None:
+        topic, gate = new_topic(), Gate()
+        await bus.consume(topic, gate, in_flight=3)
+
+        for number in range(8):
+            await bus.publish(topic, b"%d" % number)
+        await until(lambda: gate.inside == 3)
+        await settle()
+        assert gate.inside == 3
+
+        gate.open.set()
+        await until(lambda: len(gate.left) == 8)
+
+    async def test_the_bound_counts_for_each_consumer(self, bus: Bus) -> None:
+        topic, one, two = new_topic(), Gate(), Gate()
+        await bus.consume(topic, one, in_flight=1)
+        await bus.consume(topic, two, in_flight=2)
+
+        for number in range(5):
+            await bus.publish(topic, b"%d" % number)
+        await until(lambda: one.inside == 1 and two.inside == 2)
+        await settle()
+        assert (one.inside, two.inside) == (1, 2)
+
+        one.open.set()
+        two.open.set()
+        await until(lambda: len(one.left) + len(two.left) == 5)
+
+    async def test_a_handler_may_publish(self, bus: Bus) -> None:
+        first, second, end = new_topic(), new_topic(), Recorder()
+
+        async def pass_on(body: bytes) -> None:
+            await bus.publish(second, body + b"!")
+
+        await bus.consume(first, pass_on, in_flight=1)
+        await bus.consume(second, end, in_flight=1)
+        await bus.publish(first, b"go")
+
+        await until(lambda: end.got)
+        assert end.got == [b"go!"]
+
+
+class TestHandlersThatFail:
+    @pytest.mark.parametrize("error", [RuntimeError("broken"), asyncio.CancelledError()])
+    async def test_the_message_is_dropped_and_the_next_one_comes(
+        self, bus: Bus, error: BaseException
+    ) -> None:
+        topic, seen = new_topic(), Recorder()
+
+        async def fail(body: bytes) -> None:
+            await seen(body)
+            if body == b"bad":
+                raise error
+
+        await bus.consume(topic, fail, in_flight=1)
+        await bus.publish(topic, b"bad")
+        await bus.publish(topic, b"good")
+
+        await until(lambda: b"good" in seen.got)
+        await settle()
+        assert seen.got == [b"bad", b"good"]
+
+    async def test_a_listener_that_raises_hears_the_next_broadcast(self, bus: Bus) -> None:
+        topic, seen = new_topic(), Recorder()
+
+        async def fail(body: bytes) -> None:
+            await seen(body)
+            raise RuntimeError("broken")
+
+        await bus.listen(topic, fail)
+        await bus.broadcast(topic, b"one")
+        await bus.broadcast(topic, b"two")
+
+        await until(lambda: len(seen.got) == 2)
+
+
+class TestBroadcastAndListen:
+    async def test_every_listener_hears_a_broadcast(self, service: Service) -> None:
+        topic, one, two = new_topic(), Recorder(), Recorder()
+        await (await service()).listen(topic, one)
+        await (await service()).listen(topic, two)
+
+        await (await service()).broadcast(topic, b"pools")
+
+        await until(lambda: one.got and two.got)
+        assert one.got == two.got == [b"pools"]
+
+    async def test_a_service_hears_its_own_broadcast(self, bus: Bus) -> None:
+        topic, ear = new_topic(), Recorder()
+        await bus.listen(topic, ear)
+
+        await bus.broadcast(topic, b"pools")
+
+        await until(lambda: ear.got)
+
+    async def test_a_broadcast_that_nobody_hears_is_gone(self, bus: Bus) -> None:
+        topic, late = new_topic(), Recorder()
+        await bus.broadcast(topic, b"early")
+
+        await bus.listen(topic, late)
+        await bus.broadcast(topic, b"late")
+
+        await until(lambda: late.got)
+        await settle()
+        assert late.got == [b"late"]
+
+    async def test_consumers_and_listeners_of_one_topic_do_not_mix(self, bus: Bus) -> None:
+        topic, consumer, listener = new_topic(), Recorder(), Recorder()
+        await bus.consume(topic, consumer, in_flight=1)
+        await bus.listen(topic, listener)
+
+        await bus.publish(topic, b"for one")
+        await bus.broadcast(topic, b"for all")
+
+        await until(lambda: consumer.got and listener.got)
+        await settle()
+        assert consumer.got == [b"for one"]
+        assert listener.got == [b"for all"]
+
+
+class TestStartAndClose:
+    async def test_what_is_consumed_before_start_is_served_after_it(self, url: str) -> None:
+        topic, consumer, listener = new_topic(), Recorder(), Recorder()
+        bus = open_bus(url)
+        await bus.consume(topic, consumer, in_flight=1)
+        await bus.listen(topic, listener)
+        assert not bus.connected
+
+        await bus.start()
+        await until(lambda: bus.connected)
+        await bus.publish(topic, b"one")
+        await bus.broadcast(topic, b"all")
+
+        await until(lambda: consumer.got and listener.got)
+        await bus.close()
+
+    async def test_publishing_needs_a_started_bus(self, url: str) -> None:
+        bus = open_bus(url)
+        with pytest.raises(BusUnavailable):
+            await bus.publish(new_topic(), b"early")
+        with pytest.raises(BusUnavailable):
+            await bus.broadcast(new_topic(), b"early")
+
+    async def test_publishing_ends_with_close(self, bus: Bus) -> None:
+        await bus.close()
+
+        assert not bus.connected
+        with pytest.raises(BusUnavailable):
+            await bus.publish(new_topic(), b"late")
+        with pytest.raises(BusUnavailable):
+            await bus.broadcast(new_topic(), b"late")
+
+    async def test_close_may_be_repeated_and_come_before_start(self, url: str) -> None:
+        bus = open_bus(url)
+        await bus.close()
+        await bus.start()
+        await bus.close()
+        await bus.close()
+
+    async def test_close_lets_a_running_handler_end(self, bus: Bus) -> None:
+        topic, gate, ended = new_topic(), Gate(), Recorder()
+
+        async def work(body: bytes) -> None:
+            await gate(body)
+            await bus.publish(new_topic(), b"what comes next")
+            await ended(body)
+
+        await bus.consume(topic, work, in_flight=1)
+        await bus.publish(topic, b"one")
+        await bus.publish(topic, b"two")
+        await until(lambda: gate.inside)
+
+        closing = asyncio.create_task(bus.close())
+        await settle()
+        assert not closing.done()
+        gate.open.set()
+        await closing
+
+        assert gate.entered == ended.got == [b"one"]
+
+    async def test_close_waits_only_so_long(
+        self, bus: Bus, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(handling, "PATIENCE", 0.1)
+        topic, stuck = new_topic(), Gate()
+        await bus.consume(topic, stuck, in_flight=1)
+        await bus.publish(topic, b"for ever")
+        await until(lambda: stuck.inside)
+
+        async with asyncio.timeout(HANG_SECONDS):
+            await bus.close()
+
+        assert stuck.cancelled == [b"for ever"]
+
+
+def test_only_known_schemes_open_a_bus() -> None:
+    with pytest.raises(InvalidInput, match="kafka"):
+        open_bus("kafka://localhost")
