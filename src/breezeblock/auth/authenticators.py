@@ -18,6 +18,7 @@ from breezeblock.auth.passwords import Passwords, User, read_users
 from breezeblock.model.errors import BreezeblockError
 
 _NO_TOKEN = "notused"
+_MAX_TOKEN = 255
 
 
 class Unauthenticated(BreezeblockError):
@@ -53,6 +54,8 @@ class NoAuth(Authenticator):
 
     async def identify(self, headers: Mapping[str, str]) -> Identity:
         token = headers.get("x-auth-token", "").strip()
+        if len(token) > _MAX_TOKEN:
+            raise Unauthenticated("The token is too long; it is user:project.")
         is_anonymous = token in ("", _NO_TOKEN)
         user, _, project = token.partition(":")
         if is_anonymous:

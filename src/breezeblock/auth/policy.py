@@ -21,7 +21,7 @@ from oslo_policy import policy as oslo
 from breezeblock.auth.identity import Identity
 from breezeblock.auth.rules import BASE, DEFAULTS
 
-_LEAF = re.compile(r"[^\s()]+")
+_LEAF = re.compile(r"(?:%\(\w+\)s|[^\s()])+")
 _PLAIN_LEAF = re.compile(
     r"and|or|not|@|!|role:[^%]*|is_admin:(True|False)|project_id:%\(project_id\)s"
 )

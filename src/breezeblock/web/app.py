@@ -103,7 +103,7 @@ class _Front:
 
     async def _take_project(self, req: Request) -> None:
         """`/v3/PROJECT/volumes` becomes `/v3/volumes`, and `/v3/PROJECT` the version document."""
-        if req.path.endswith("/") or "//" in req.path:
+        if req.path.endswith("/") or "//" in req.path or "\0" in req.path:
             raise falcon.HTTPNotFound
         path = req.path.removesuffix(".json")
         first, _, rest = path[len(self._prefix) :].partition("/")

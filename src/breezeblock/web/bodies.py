@@ -19,6 +19,7 @@ MALFORMED = (
     "The server could not comply with the request since it is either malformed or incorrect."
 )
 _PLACE = re.compile(r" - at (`key` in )?`\$?([^`]*)`$")
+_NULL_CHARACTER = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _WORDS = {
     "str": "text",
     "int": "integer",
@@ -31,6 +32,12 @@ _ANY: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 _RAW_OBJECT: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(
     dict[str, msgspec.Raw]
 )
+
+
+def refuse_null_characters(raw: bytes) -> None:
+    """Raises InvalidInput for a text with the character 0, which PostgreSQL cannot hold."""
+    if b"\\u0000" in raw and _NULL_CHARACTER.search(raw):
+        raise InvalidInput("A text in the body holds the null character.")
 
 
 def decode(kind: Any, raw: bytes | msgspec.Raw, at: str = "") -> Any:

@@ -8,6 +8,7 @@ shared/api/query.md; what they refuse is a 400 whose message names the parameter
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +26,8 @@ RESERVED = frozenset({"limit", "marker", "offset", "sort", "sort_key", "sort_dir
 OPERATORS = frozenset({"gt", "gte", "eq", "neq", "lt", "lte"})
 _TRUE = frozenset({"1", "t", "true", "on", "y", "yes"})
 _FALSE = frozenset({"0", "f", "false", "off", "n", "no"})
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+_NO_MATCH = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,8 @@ class Column:
     """A column that can be filtered on, and how its value in the query is read.
 
     text      as it stands
-    value     a Python literal when it is one: 1, None, ['a', 'b'] (a tuple: any of them)
+    value     a text, or a Python literal: None, or ['a', 'b'] (a tuple: any of them)
+    integer   a whole number, or a literal as above; nothing matches what is no number
     bool      a boolean text, strictly (see `strict_since`)
     metadata  a Python dict of texts, all pairs must match
     time      comparisons `gt:2026-01-01T00:00:00,lt:…`
@@ -41,7 +45,7 @@ class Column:
     `strict_since` the filter is dropped.
     """
 
-    kind: Literal["text", "value", "bool", "metadata", "time"] = "text"
+    kind: Literal["text", "value", "integer", "bool", "metadata", "time"] = "text"
     since: str = "0.0"
     strict_since: str = "0.0"
 
@@ -229,12 +233,18 @@ class _Filters:
         elif column.kind == "metadata":
             self._take_metadata(name, value)
         else:
-            self.filters[name] = _value(name, value, column, self.call.version)
+            found = _value(name, value, column, self.call.version)
+            if found is _NO_MATCH or found == ():
+                self.empty = True
+            else:
+                self.filters[name] = found
 
     def _take_metadata(self, name: str, value: str) -> None:
         pairs = _literal(value)
         if isinstance(pairs, dict):
-            self.filters[name] = {str(key): str(text) for key, text in pairs.items()}
+            self.filters[name] = {
+                _storable(str(key)): _storable(str(text)) for key, text in pairs.items()
+            }
         else:
             self.empty = True
 
@@ -254,16 +264,37 @@ def _number(name: str, text: str, maximum: int | None = None) -> int:
 
 
 def _value(name: str, text: str, column: Column, version: Version) -> Any:
-    if column.kind == "bool":
-        if version >= _version(column.strict_since):
-            return parse_bool(name, text)
-        return text.strip().lower() not in _FALSE
     if column.kind == "text":
         return text
+    if column.kind == "bool":
+        strict = version >= _version(column.strict_since)
+        return parse_bool(name, text) if strict else text.strip().lower() not in _FALSE
     literal = _literal(text)
+    read = _integer if column.kind == "integer" else _text
     if isinstance(literal, list | tuple):
-        return tuple(item for item in literal if isinstance(item, str | int | None))
-    return literal if isinstance(literal, str | int | None) else text
+        found = [read(item, str(item)) for item in literal]
+        return tuple(item for item in found if item is not _NO_MATCH)
+    return read(literal, text)
+
+
+def _integer(literal: Any, _text: str) -> Any:
+    if literal is None:
+        return None
+    fits = type(literal) is int and abs(literal) <= MAX_INT
+    return literal if fits else _NO_MATCH
+
+
+def _text(literal: Any, text: str) -> Any:
+    if literal is None:
+        return None
+    return _storable(literal) if isinstance(literal, str) else text
+
+
+def _storable(text: str) -> str:
+    """The text, if a database can hold it: a literal can spell out what a URL cannot."""
+    if _UNSTORABLE.search(text):
+        raise InvalidInput("A filter holds a character that no text can have.")
+    return text
 
 
 def _literal(text: str) -> Any:
@@ -284,9 +315,11 @@ def _comparison(name: str, text: str) -> Comparison:
         raise InvalidInput(f"{name} needs an operator ({known}) before the time, as in gt:2026-…")
     try:
         moment = datetime.fromisoformat(time)
-    except ValueError:
+        if moment.tzinfo is not None:
+            moment = moment.astimezone(UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError):
         raise InvalidInput(f"{name}: {time!r} is not a time in ISO 8601.") from None
-    return operator, moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+    return operator, moment
 
 
 def _sort(

@@ -14,6 +14,7 @@ import falcon.asgi
 
 from breezeblock.auth.identity import Identity
 from breezeblock.model.errors import InvalidInput
+from breezeblock.web import bodies
 from breezeblock.web.faults import Fault
 from breezeblock.web.microversion import Version, VersionMalformed, VersionOutOfRange
 from breezeblock.web.service import Service
@@ -89,6 +90,7 @@ async def read_body(req: Request, service: Service) -> bytes:
     media_type = (req.content_type or "").partition(";")[0].strip().lower()
     if raw and media_type and media_type not in service.media_types:
         raise Fault(415, f"Unsupported Content-Type: {media_type[:100]}")
+    bodies.refuse_null_characters(raw)
     return raw if media_type else b""
 
 
@@ -99,7 +101,12 @@ def _too_large() -> Fault:
 
 def last_values(params: Mapping[str, Any]) -> dict[str, str]:
     """Query parameters; of a repeated one the last counts."""
-    return {name: value[-1] if isinstance(value, list) else value for name, value in params.items()}
+    found = {
+        name: value[-1] if isinstance(value, list) else value for name, value in params.items()
+    }
+    if any("\0" in text for pair in found.items() for text in pair):
+        raise InvalidInput("The query holds the null character.")
+    return found
 
 
 def global_request_id(headers: Mapping[str, str]) -> str | None:

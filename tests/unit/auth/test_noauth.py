@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from breezeblock.auth.authenticators import NoAuth
+from breezeblock.auth.authenticators import NoAuth, Unauthenticated
 
 PROJECT = "0123456789abcdef0123456789abcdef"
 
@@ -48,3 +48,8 @@ async def test_a_service_token_makes_a_service() -> None:
     plain = await NoAuth().identify({"x-auth-token": "nova:p"})
     service = await NoAuth().identify({"x-auth-token": "nova:p", "x-service-token": "nova:s"})
     assert (plain.is_service, service.is_service) == (False, True)
+
+
+async def test_a_token_too_long_to_be_kept_is_refused() -> None:
+    with pytest.raises(Unauthenticated):
+        await NoAuth().identify({"x-auth-token": "x" * 256})

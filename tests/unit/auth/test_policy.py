@@ -124,6 +124,35 @@ def test_remembered_answers_do_not_leak_between_callers_or_targets() -> None:
         assert not policy.allows("volume:get", who("guest"), OWN)
 
 
+@pytest.mark.parametrize(
+    ("rule", "target", "asked"),
+    [
+        ("volume:get", OWN, 1),
+        ("volume:force_delete", OTHER, 1),
+        ("volume:update", OWN, 1),
+        ("volume:delete", OWN | {"user_id": "alice"}, 3),
+    ],
+)
+def test_only_rules_of_roles_and_ownership_are_remembered(
+    overridden: Policy,
+    monkeypatch: pytest.MonkeyPatch,
+    rule: str,
+    target: dict[str, str],
+    asked: int,
+) -> None:
+    questions = []
+    ask = overridden._ask
+
+    def counting(*question: object) -> bool:
+        questions.append(question)
+        return ask(*question)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(overridden, "_ask", counting)
+    for _ in range(3):
+        overridden.allows(rule, who("reader"), target)
+    assert len(questions) == asked
+
+
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         Policy(tmp_path / "none.yaml")

@@ -80,6 +80,16 @@ async def test_a_document_that_is_no_object_is_refused(raw: bytes) -> None:
         message(await post(path, JSON, content=raw))
 
 
+@pytest.mark.parametrize("raw", [rb'{"box": {"size": 1, "name": "a\u0000"}}', rb'{"\\\u0000": 1}'])
+async def test_the_null_character_is_refused(raw: bytes) -> None:
+    assert "null character" in message(await post("/v3/boxes", JSON, content=raw))
+
+
+async def test_a_text_that_only_spells_the_null_character_is_fine() -> None:
+    raw = rb'{"box": {"size": 1, "name": "a\\u0000"}}'
+    assert (await post("/v3/boxes", JSON, content=raw)).status_code == 202
+
+
 async def test_deep_nesting_is_refused() -> None:
     raw = b'{"box":' + b"[" * 100_000 + b"]" * 10
     message(await post("/v3/boxes", JSON, content=raw))

@@ -46,6 +46,14 @@ async def test_of_a_repeated_query_parameter_the_last_counts() -> None:
     assert call.query == {"a": "2", "b": "x y", "empty": ""}
 
 
+async def test_the_null_character_is_refused_in_query_and_path() -> None:
+    async with client() as http:
+        query = await http.get("/v3/boxes?name=a&name=a%00")
+        path = await http.get("/v3/boxes/a%00")
+    assert (query.status_code, list(query.json())) == (400, ["badRequest"])
+    assert path.status_code == 404
+
+
 async def test_every_request_has_an_id_of_its_own() -> None:
     first, second = await seen(), await seen()
     assert re.fullmatch(r"req-[0-9a-f-]{36}", first.request_id)

@@ -192,10 +192,10 @@ class TestValues:
         ("text", "value"),
         [
             ("available", "available"),
-            ("1", 1),
+            ("1", "1"),
             ("None", None),
             ("['available', 'error']", ("available", "error")),
-            ("('a', 1, None)", ("a", 1, None)),
+            ("('a', 1, None)", ("a", "1", None)),
             ("1.5", "1.5"),
             ("[1", "[1"),
             ("__import__('os')", "__import__('os')"),
@@ -205,6 +205,26 @@ class TestValues:
     )
     def test_a_value_is_read_as_a_literal_where_it_is_one(self, text: str, value: object) -> None:
         assert parse({"status": text}).filters == {"status": value}
+
+    @pytest.mark.parametrize(
+        ("text", "value"), [("1", 1), ("-1", -1), ("None", None), ("2147483647", 2147483647)]
+    )
+    def test_a_whole_number_is_one(self, text: str, value: object) -> None:
+        assert parse({"size": text}).filters == {"size": value}
+
+    def test_a_list_of_numbers_keeps_what_is_one(self) -> None:
+        assert parse({"size": "[1, 'a', 2.5, 2, True]"}).filters == {"size": (1, 2)}
+
+    @pytest.mark.parametrize("text", ["a", "1.5", "99999999999", "[]", "['a']", "{}", "True"])
+    def test_what_is_no_number_matches_nothing(self, text: str) -> None:
+        query = parse({"size": text})
+        assert (query.empty, query.filters) == (True, {})
+
+    @pytest.mark.parametrize("text", ["'\\x00'", "'\\ud800'"])
+    def test_characters_that_no_database_holds_are_refused(self, text: str) -> None:
+        refused({"status": text})
+        refused({"status": f"['a', {text}]"})
+        refused({"metadata": f"{{'k': {text}}}"})
 
     def test_a_text_is_not_evaluated(self) -> None:
         assert parse({"name": "['a']"}).filters == {"name": "['a']"}
@@ -243,7 +263,16 @@ class TestTimes:
         assert query.times["created_at"] == (("eq", datetime(2026, 1, 1)),)  # noqa: DTZ001
 
     @pytest.mark.parametrize(
-        "text", ["2026-01-01", "zz:2026-01-01", "gt:yesterday", "gt:", "", "gt:2026-01-01,"]
+        "text",
+        [
+            "2026-01-01",
+            "zz:2026-01-01",
+            "gt:yesterday",
+            "gt:",
+            "",
+            "gt:2026-01-01,",
+            "gt:0001-01-01T00:00:00+23:59",
+        ],
     )
     def test_other_texts_are_refused(self, text: str) -> None:
         assert "created_at" in refused({"created_at": text})

@@ -129,7 +129,7 @@ BOXES = Listing(
     columns={
         "name": Column(),
         "status": Column("value"),
-        "size": Column("value"),
+        "size": Column("integer"),
         "group_id": Column(since="3.10"),
         "bootable": Column("bool", strict_since="3.2"),
         "metadata": Column("metadata"),
