@@ -1,0 +1,151 @@
+"""Both workflows in both shapes: one process, and every role apart on RabbitMQ and PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aio_pika
+import pytest
+import pytest_asyncio
+
+from breezeblock.compute import guest_agent
+from breezeblock.compute.guest_directory import GuestDirectory
+from breezeblock.compute.guest_image import ensure_guest_image
+from tests.e2e.deployment import Deployment, one_process, spread_out
+from tests.e2e.guests import IMAGE_CACHE
+
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["one process", "spread out"])
+async def deployment(request: pytest.FixtureRequest) -> AsyncIterator[Deployment]:
+    ensure_guest_image(IMAGE_CACHE, print)
+    if request.param == "one process":
+        made = one_process()
+    else:
+        postgres = request.getfixturevalue("postgres")
+        made = spread_out(
+            postgres.create_database("shapes"),
+            postgres.create_database("shapes_compute"),
+            request.getfixturevalue("rabbitmq").url,
+        )
+    try:
+        await made.start()
+        yield made
+    finally:
+        await made.stop()
+
+
+async def operations_on(deployment: Deployment, resource: str) -> list[dict[str, Any]]:
+    reply = await deployment.volume("GET", f"/operations?resource_id={resource}")
+    assert reply.status_code == 200, reply.text
+    found: list[dict[str, Any]] = reply.json()["operations"]
+    return found
+
+
+async def test_a_volume_takes_the_way_over_the_scheduler_to_the_backend(
+    deployment: Deployment,
+) -> None:
+    volume = await deployment.create_volume()
+    assert volume["status"] == "available"
+    (operation,) = await operations_on(deployment, volume["id"])
+    stops = [(entry["step"], entry["event"]) for entry in operation["trail"]]
+    assert stops == [("api", "accepted"), ("schedule", "done"), ("build", "succeeded")]
+    backend = volume["os-vol-host-attr:host"].partition("#")[0]
+    assert [entry.get("queue") for entry in operation["trail"][1:]] == [
+        "scheduler",
+        f"volume.{backend}",
+    ]
+
+
+async def test_on_rabbitmq_every_service_has_its_queue(
+    deployment: Deployment, request: pytest.FixtureRequest
+) -> None:
+    if "bus" not in deployment.settings:
+        assert deployment.roles == ((),)  # in one process the queues are in memory
+        return
+    pools = (await deployment.volume("GET", "/scheduler-stats/get_pools")).json()["pools"]
+    backend = pools[0]["name"].partition("#")[0]
+    host = backend.partition("@")[0]
+    connection = await aio_pika.connect(deployment.settings["bus"])
+    async with connection:
+        channel = await connection.channel()
+        for topic in ("scheduler", f"volume.{backend}", f"compute.{host}"):
+            queue = await channel.get_queue(f"breezeblock.{topic}")
+            assert queue.declaration_result.consumer_count >= 1, topic
+
+
+async def test_fifty_volumes_at_once_all_become_available(deployment: Deployment) -> None:
+    volumes = await asyncio.gather(*(deployment.create_volume() for _ in range(50)))
+    assert {volume["status"] for volume in volumes} == {"available"}
+    for volume in volumes:
+        reply = await deployment.volume("DELETE", f"/volumes/{volume['id']}")
+        assert reply.status_code == 202, reply.text
+    for volume in volumes:
+        await deployment.until_gone(f"/volumes/{volume['id']}")
+
+
+async def server(deployment: Deployment, name: str) -> str:
+    flavors = (await deployment.compute("GET", "/flavors")).json()["flavors"]
+    body = {"server": {"name": name, "flavorRef": flavors[0]["id"], "networks": "none"}}
+    reply = await deployment.compute("POST", "/servers", body)
+    assert reply.status_code == 202, reply.text
+    ident = str(reply.json()["server"]["id"])
+    for _ in range(600):
+        found = (await deployment.compute("GET", f"/servers/{ident}")).json()["server"]
+        if found["status"] != "BUILD":
+            break
+        await asyncio.sleep(0.1)
+    assert found["status"] == "ACTIVE", found
+    return ident
+
+
+@asynccontextmanager
+async def inside(deployment: Deployment, ident: str) -> AsyncIterator[guest_agent.GuestAgent]:
+    directory = GuestDirectory.of(deployment.data / "guests", ident)
+    async with guest_agent.connect(directory.agent_socket, patience=120) as agent:
+        yield agent
+
+
+async def test_a_text_travels_on_a_volume_from_guest_to_guest(deployment: Deployment) -> None:
+    volume = (await deployment.create_volume())["id"]
+    first, second = await asyncio.gather(server(deployment, "a"), server(deployment, "b"))
+    attached = f"/servers/{first}/os-volume_attachments"
+    async with inside(deployment, first) as guest:
+        reply = await deployment.compute(
+            "POST", attached, {"volumeAttachment": {"volumeId": volume}}
+        )
+        assert reply.status_code == 200, reply.text
+        assert (await deployment.settled("volumes", "volume", volume))["status"] == "in-use"
+        disk = await guest.find_disk(volume)
+        await guest.run(f"echo carried | dd of={disk} conv=fsync 2>/dev/null")
+        reply = await deployment.volume(
+            "POST", f"/volumes/{volume}/action", {"os-extend": {"new_size": 2}}
+        )
+        assert reply.status_code == 202, reply.text
+        for _ in range(200):
+            if await guest.size(disk) == 2 << 30:
+                break
+            await asyncio.sleep(0.1)
+        assert await guest.size(disk) == 2 << 30
+    grown = await deployment.settled("volumes", "volume", volume)
+    assert (grown["status"], grown["size"]) == ("in-use", 2)
+    assert (await deployment.compute("DELETE", f"{attached}/{volume}")).status_code == 202
+    assert (await deployment.settled("volumes", "volume", volume))["status"] == "available"
+    reply = await deployment.compute(
+        "POST",
+        f"/servers/{second}/os-volume_attachments",
+        {"volumeAttachment": {"volumeId": volume}},
+    )
+    assert reply.status_code == 200, reply.text
+    async with inside(deployment, second) as guest:
+        disk = await guest.find_disk(volume)
+        assert (await guest.run(f"head -c 7 {disk}")) == "carried"
+    for ident in (first, second):
+        assert (await deployment.compute("DELETE", f"/servers/{ident}")).status_code == 204
+    assert (await deployment.settled("volumes", "volume", volume))["status"] == "available"
+    assert (await deployment.volume("DELETE", f"/volumes/{volume}")).status_code == 202
+    await deployment.until_gone(f"/volumes/{volume}")
