@@ -1,0 +1,244 @@
+"""Disks of a running QEMU: what is plugged, plug, unplug, grow. Each starts from what QEMU says.
+
+Called by `qemu`, one call at a time for a guest. Nothing is remembered between calls, so a call
+that was cut short anywhere is made good by calling again: leftovers without a device are removed
+before a disk is plugged, and after it is unplugged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from breezeblock.compute.block_devices import DiskPlan, filter_node
+from breezeblock.compute.device_names import device_name
+from breezeblock.compute.disk_names import DiskNames, Generation, volume_of_device
+from breezeblock.compute.guest_directory import DiskDirectory
+from breezeblock.compute.hypervisor import AttachedDisk, HostError
+from breezeblock.compute.nbd_probe import server_answers
+from breezeblock.compute.qmp import Monitor, Refused
+
+_DEVICES = "/machine/peripheral"
+_ASK_AGAIN = 3.0
+"""Seconds after which a guest is asked again for a disk: one that was booting did not hear it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plugged:
+    """A disk of a running guest, and the slot it is in."""
+
+    slot: int
+    disk: AttachedDisk
+
+
+async def plugged(monitor: Monitor) -> dict[str, Plugged]:
+    """All disks of ours that the guest has, by volume UUID, in the order of their slots."""
+    nodes = await _nodes(monitor)
+    found = {}
+    for child in await monitor.execute("qom-list", path=_DEVICES):
+        volume_id = volume_of_device(child["name"])
+        if volume_id is None:
+            continue
+        path = f"{_DEVICES}/{child['name']}"
+        bus = await monitor.execute("qom-get", path=path, property="parent_bus")
+        slot = int(str(bus).rpartition("/slot")[2])
+        node = nodes[DiskNames(volume_id).filter]
+        disk = AttachedDisk(volume_id, device_name(slot), _size(node), bool(node["ro"]))
+        found[volume_id] = Plugged(slot, disk)
+    return dict(sorted(found.items(), key=lambda item: item[1].slot))
+
+
+async def plug(monitor: Monitor, plan: DiskPlan, directory: DiskDirectory) -> None:
+    """Plug a disk that the guest does not have; all or nothing."""
+    await remove_leftovers(monitor, plan.names, directory)
+    try:
+        with_secrets = dict(plan.transport.secrets)
+        directory.write_secrets(with_secrets)
+        try:
+            for helper in plan.transport.objects:
+                await monitor.execute("object-add", **helper)
+        finally:
+            directory.remove_secrets(list(with_secrets))
+        directory.remember_options(plan.transport.options)
+        for node in plan.nodes:
+            await monitor.execute("blockdev-add", **node)
+        await check_size(monitor, plan)
+        await monitor.execute("device_add", **plan.device)
+    except Refused as refusal:
+        await remove_leftovers(monitor, plan.names, directory)
+        raise HostError(
+            f"Volume {plan.names.volume_id} could not be attached: {refusal.text}",
+            remedy="See that the volume's export is up and reachable from this host.",
+            temporary=True,
+        ) from refusal
+    except HostError:
+        await remove_leftovers(monitor, plan.names, directory)
+        raise
+
+
+async def check_size(monitor: Monitor, plan: DiskPlan) -> None:
+    """The stand-in for a serial, which NBD has none of: a smaller disk is another volume's."""
+    expected = plan.disk.size_bytes
+    shown = _size((await _nodes(monitor))[plan.names.filter])
+    if expected is not None and shown < expected:
+        raise HostError(
+            f"The storage shows {shown} bytes for volume {plan.names.volume_id}, "
+            f"{expected} are expected.",
+            remedy="The export is another volume's, or an extend has not reached it yet.",
+            temporary=True,
+        )
+
+
+async def unplug(
+    monitor: Monitor, names: DiskNames, directory: DiskDirectory, patience: float
+) -> None:
+    """Take the disk from the guest, then close the storage; what is gone already is no error."""
+    await _remove_device(monitor, names, patience)
+    await remove_leftovers(monitor, names, directory)
+
+
+async def _remove_device(monitor: Monitor, names: DiskNames, patience: float) -> None:
+    """Ask the guest for the disk until it gives it back: QEMU tells when it did."""
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + patience
+    with monitor.events("DEVICE_DELETED") as deleted:
+        while True:
+            try:
+                await monitor.execute("device_del", id=names.device)
+            except Refused as refusal:
+                if refusal.error_class == "DeviceNotFound":
+                    return
+                if "in the process of unplug" not in refusal.text:
+                    raise HostError(f"The disk cannot be unplugged: {refusal.text}") from refusal
+            left = max(0.0, deadline - clock())
+            if await deleted.seen(min(left, _ASK_AGAIN), device=names.device):
+                return
+            if clock() >= deadline:
+                raise HostError(
+                    f"The guest did not release volume {names.volume_id} within {patience:.0f} s.",
+                    remedy="It may be booting, or hang: try again, or stop it.",
+                    temporary=True,
+                )
+
+
+async def remove_leftovers(monitor: Monitor, names: DiskNames, directory: DiskDirectory) -> None:
+    """Remove all that belongs to the volume but the device, which must be gone."""
+    present = await _nodes(monitor)
+    protocols = [one for one in (names.protocol("a"), names.protocol("b")) if one in present]
+    options = directory.options() or {}
+    if options.get("driver") == "nbd" and not await _reachable(monitor, names, options):
+        # QEMU flushes when it closes a node, and stands still, the whole guest with it, for as long
+        # as it waits for the server: ten minutes here. Nobody needs that flush: the device is gone.
+        connections = [{"type": "block-node", "node-name": node} for node in protocols]
+        await _must(monitor, "yank", instances=connections)
+    for node in (names.probe, names.filter, *protocols):
+        if node in present:
+            await _must(monitor, "blockdev-del", node_name=node)
+    helpers = await monitor.execute("qom-list", path="/objects")
+    for helper in names.objects:
+        if any(child["name"] == helper for child in helpers):
+            await _must(monitor, "object-del", id=helper)
+    directory.remove()
+
+
+async def _reachable(monitor: Monitor, names: DiskNames, options: dict[str, Any]) -> bool:
+    """Whether the server is there and still offers the export: tried with a second connection."""
+    if not await server_answers(options["server"]):
+        return False
+    probe = {**options, "reconnect-delay": 0, "node-name": names.probe}
+    try:
+        await monitor.execute("blockdev-add", **probe)
+        await monitor.execute("blockdev-del", node_name=names.probe)
+    except Refused:
+        return False
+    return True
+
+
+async def grow(monitor: Monitor, names: DiskNames, directory: DiskDirectory, wanted: int) -> int:
+    """Show the guest at least `wanted` bytes; return what it sees now.
+
+    The size is always read from the storage and never the wanted one written: QEMU would cut a file
+    to a size that comes late.
+    """
+    node = (await _nodes(monitor)).get(names.filter)
+    if node is None:
+        raise HostError(f"The guest has no disk of volume {names.volume_id}.")
+    shown = _size(node)
+    if shown >= wanted:
+        return shown
+    options = directory.options()
+    if options is None:
+        raise HostError(
+            f"How volume {names.volume_id} was attached is not known any more.",
+            remedy="Detach it and attach it again: the guest then sees its size.",
+        )
+    if "filename" in options:
+        present = _size_on_host(Path(str(options["filename"])))
+    else:
+        present = await _ask_server(monitor, names, options, shown)
+    if present > shown:
+        await _must(monitor, "block_resize", node_name=names.filter, size=present)
+    if present < wanted:
+        raise HostError(
+            f"The storage shows {present} bytes for volume {names.volume_id}, not {wanted} yet.",
+            remedy="The extend must reach the storage first.",
+            temporary=True,
+        )
+    return present
+
+
+def _size_on_host(path: Path) -> int:
+    with path.open("rb") as file:
+        return file.seek(0, os.SEEK_END)
+
+
+async def _ask_server(
+    monitor: Monitor, names: DiskNames, options: dict[str, Any], shown: int
+) -> int:
+    """Learn the present size over a second connection, and move the filter onto it when it grew.
+
+    An idle NBD client keeps the size of the day it connected; the guest does not notice the move.
+    """
+    old = await _generation_in_use(monitor, names)
+    new: Generation = "a" if old == "b" else "b"
+    await _must(monitor, "blockdev-add", **options, node_name=names.protocol(new))
+    present = _size((await _nodes(monitor))[names.protocol(new)])
+    if present > shown:
+        above = filter_node(names, new, read_only=bool(options["read-only"]))
+        await _must(monitor, "blockdev-reopen", options=[above])
+    await _must(monitor, "blockdev-del", node_name=names.protocol(old if present > shown else new))
+    return present
+
+
+async def _generation_in_use(monitor: Monitor, names: DiskNames) -> Generation:
+    """The protocol node below the filter; a second one, left by a grow that was cut short, goes.
+
+    QEMU refuses to delete a node that is in use.
+    """
+    generations: tuple[Generation, ...] = ("a", "b")
+    present = [one for one in generations if names.protocol(one) in await _nodes(monitor)]
+    for generation in present if len(present) > 1 else ():
+        try:
+            await monitor.execute("blockdev-del", node_name=names.protocol(generation))
+        except Refused:
+            return generation
+    return present[-1]
+
+
+async def _must(monitor: Monitor, command: str, **arguments: Any) -> None:
+    try:
+        await monitor.execute(command, **arguments)
+    except Refused as refusal:
+        raise HostError(f"QEMU refuses {refusal}", temporary=True) from refusal
+
+
+async def _nodes(monitor: Monitor) -> dict[str, dict[str, Any]]:
+    listed = await monitor.execute("query-named-block-nodes", flat=True)
+    return {node["node-name"]: node for node in listed}
+
+
+def _size(node: dict[str, Any]) -> int:
+    return int(node["image"]["virtual-size"])
