@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import msgspec
 
-SEEN_BY_ALL = frozenset({"RESKEY:availability_zones", "multiattach", "replication_enabled"})
+from breezeblock.model.errors import InvalidInput
+
+ZONES_SPEC = "RESKEY:availability_zones"
+SEEN_BY_ALL = frozenset({ZONES_SPEC, "multiattach", "replication_enabled"})
 """Extra specs that users without administrator's rights see (shared facts, types.md)."""
 
 
@@ -30,8 +34,17 @@ class VolumeType(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def zones(self) -> tuple[str, ...]:
         """Zones that volumes of the type may be in; empty: any."""
-        text = self.extra_specs.get("RESKEY:availability_zones") or ""
+        text = self.extra_specs.get(ZONES_SPEC) or ""
         return tuple(zone.strip() for zone in text.split(",") if zone.strip())
+
+
+def check_extra_specs(specs: Mapping[str, str]) -> None:
+    """Whether a type may have these extra specs together. Raises InvalidInput."""
+    if is_true(specs.get("multiattach")) and is_true(specs.get("cacheable")):
+        raise InvalidInput(
+            "A type cannot be both multiattach and cacheable: a host's cache would not see what "
+            "other hosts write."
+        )
 
 
 def is_true(spec: str | None) -> bool:

@@ -84,27 +84,29 @@ def lock(tx: WriteTx, type_id: str) -> VolumeType:
     return _type(row)
 
 
-def page(
-    tx: ReadTx, query: ListQuery, project_id: str, *, is_public: bool | None = True
-) -> Page:
+def page(tx: ReadTx, query: ListQuery, project_id: str, *, is_public: bool | None = True) -> Page:
     """One page of the types: public ones and those shared with the project, only private ones
     (False), or all (None). A filter `extra_specs` wants all its pairs."""
     filters = dict(query.filters)
     specs: Mapping[str, str] = filters.pop("extra_specs", {})
-    if is_public is None:
-        listed = sa.true()
-    else:
-        listed = _visible(project_id) if is_public else volume_types.c.is_public.is_(False)
-    where = sa.and_(listed, *(_has_spec(key, value) for key, value in specs.items()))
+    where = sa.and_(
+        _listed(project_id, is_public), *(_has_spec(key, value) for key, value in specs.items())
+    )
     query = replace(query, filters=filters)
     rows, total = listing.page(tx, volume_types, query, where, kind="Volume type")
     return Page([_type(row) for row in rows], total)
 
 
+def _listed(project_id: str, is_public: bool | None) -> sa.ColumnElement[bool]:
+    if is_public is None:
+        return sa.true()
+    return _visible(project_id) if is_public else volume_types.c.is_public.is_(False)
+
+
 def _has_spec(key: str, value: str) -> sa.ColumnElement[bool]:
     if not _SPEC_KEY.fullmatch(key):
         return sa.false()
-    spec = volume_types.c.extra_specs[key].as_string()
+    spec: sa.ColumnElement[str] = volume_types.c.extra_specs[key].as_string()
     return spec.contains(value, autoescape=True) if key == ZONES_SPEC else spec == value
 
 

@@ -1,0 +1,48 @@
+"""Extensions and resource filters over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from breezeblock.api import extensions, messages, resource_filters, types
+from tests.service.catalog_fixture import Cloud, open_cloud
+
+
+@pytest.fixture
+async def cloud(tmp_path: Path) -> AsyncIterator[Cloud]:
+    async with open_cloud(tmp_path, (*extensions.ROUTES, *resource_filters.ROUTES)) as opened:
+        yield opened
+
+
+async def test_extensions_have_these_keys(cloud: Cloud) -> None:
+    listed = (await cloud.reader.get("/extensions", "3.0")).json()["extensions"]
+    assert {tuple(one) for one in listed} == {("name", "alias", "description", "updated", "links")}
+    shown = (await cloud.reader.get("/extensions/os-quota-sets")).json()
+    assert shown["extension"] in listed
+
+
+async def test_an_unknown_extension_is_not_found(cloud: Cloud) -> None:
+    assert (await cloud.reader.get("/extensions/nope")).status_code == 404
+
+
+async def test_resource_filters_begin_with_3_33(cloud: Cloud) -> None:
+    assert (await cloud.member.get("/resource_filters", "3.32")).status_code == 404
+    listed = (await cloud.member.get("/resource_filters", "3.33")).json()["resource_filters"]
+    assert {one["resource"] for one in listed} >= {"volume", "snapshot", "message", "pool"}
+
+
+async def test_one_resource_may_be_asked_for(cloud: Cloud) -> None:
+    reply = await cloud.member.get("/resource_filters?resource=pool")
+    pool = {"resource": "pool", "filters": ["name", "volume_type"]}
+    assert reply.json() == {"resource_filters": [pool]}
+    assert (await cloud.member.get("/resource_filters?resource=x")).json() == {
+        "resource_filters": []
+    }
+
+
+def test_lists_take_the_filters_that_the_table_names() -> None:
+    assert tuple(types.TYPES.public) == resource_filters.FILTERS["volume_type"]
+    assert tuple(messages.MESSAGES.public) == resource_filters.FILTERS["message"]
