@@ -37,7 +37,7 @@ HEADERS = [
 ]
 
 
-class NewThing(Body):
+class NewThing(Body, frozen=True):
     size: Size
     name: Name | UnsetType | None = UNSET
     description: Name | UnsetType | None = UNSET
@@ -50,7 +50,7 @@ class NewThing(Body):
     metadata: Metadata | None = None
 
 
-class CreateThing(Body):
+class CreateThing(Body, frozen=True):
     thing: NewThing
 
 

@@ -7,11 +7,8 @@ shared/api/query.md; what they refuse is a 400 whose message names the parameter
 
 from __future__ import annotations
 
-import ast
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Literal
 from urllib.parse import urlencode
@@ -21,37 +18,31 @@ from breezeblock.model.listing import Comparison, Direction, ListQuery
 from breezeblock.web.call import Call
 from breezeblock.web.microversion import Version
 from breezeblock.web.types import MAX_INT
+from breezeblock.web.values import (
+    NO_MATCH,
+    TRUE,
+    Column,
+    parse_bool,
+    parse_number,
+    read_comparisons,
+    read_filter,
+    version_of,
+)
+
+__all__ = [
+    "RESERVED",
+    "Column",
+    "ListQuery",
+    "Listing",
+    "next_link",
+    "page",
+    "parse_bool",
+    "parse_limit",
+    "parse_list",
+    "parse_offset",
+]
 
 RESERVED = frozenset({"limit", "marker", "offset", "sort", "sort_key", "sort_dir", "all_tenants"})
-OPERATORS = frozenset({"gt", "gte", "eq", "neq", "lt", "lte"})
-_TRUE = frozenset({"1", "t", "true", "on", "y", "yes"})
-_FALSE = frozenset({"0", "f", "false", "off", "n", "no"})
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-_NO_MATCH = object()
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column that can be filtered on, and how its value in the query is read.
-
-    text      as it stands
-    value     a text, or a Python literal: None, or ['a', 'b'] (a tuple: any of them)
-    integer   a whole number, or a literal as above; nothing matches what is no number
-    bool      a boolean text, strictly (see `strict_since`)
-    metadata  a Python dict of texts, all pairs must match
-    time      comparisons `gt:2026-01-01T00:00:00,lt:…`
-
-    `since` is the version that announced the filter: below it and below the listing's
-    `strict_since` the filter is dropped.
-    """
-
-    kind: Literal["text", "value", "integer", "bool", "metadata", "time"] = "text"
-    since: str = "0.0"
-    strict_since: str = "0.0"
-
-    @property
-    def known_from(self) -> Version:
-        return _version(self.since)
 
 
 @dataclass(frozen=True)
@@ -111,21 +102,11 @@ def parse_limit(call: Call[Any]) -> int:
     text = call.query.get("limit")
     if text is None:
         return call.service.max_limit
-    return min(_number("limit", text), call.service.max_limit)
+    return min(parse_number("limit", text), call.service.max_limit)
 
 
 def parse_offset(query: Mapping[str, str]) -> int:
-    return _number("offset", query.get("offset", "0"), MAX_INT)
-
-
-def parse_bool(name: str, text: str) -> bool:
-    """A boolean text in a query, strictly. Raises InvalidInput, naming the parameter."""
-    word = text.strip().lower()
-    if word in _TRUE:
-        return True
-    if word in _FALSE:
-        return False
-    raise InvalidInput(f"Invalid value {text!r} for {name}: a boolean is needed.")
+    return parse_number("offset", query.get("offset", "0"), MAX_INT)
 
 
 def page(
@@ -167,7 +148,7 @@ class _Filters:
         self.call = call
         self.listing = listing
         self.admin = call.identity.is_admin
-        self.strict = call.version >= _version(listing.strict_since)
+        self.strict = call.version >= version_of(listing.strict_since)
         self.filters: dict[str, Any] = {}
         self.like: dict[str, str] = {}
         self.times: dict[str, tuple[Comparison, ...]] = {}
@@ -202,7 +183,7 @@ class _Filters:
         return True
 
     def _knows(self, since: str | None) -> bool:
-        return since is not None and self.call.version >= _version(since)
+        return since is not None and self.call.version >= version_of(since)
 
     def _is_dropped(self, name: str) -> bool:
         """Before unknown filters were refused, they were dropped, and so were those of later."""
@@ -229,97 +210,13 @@ class _Filters:
         elif is_like:
             self.like[plain] = value
         elif column.kind == "time":
-            self.times[name] = _comparisons(name, value)
-        elif column.kind == "metadata":
-            self._take_metadata(name, value)
+            self.times[name] = read_comparisons(name, value)
         else:
-            found = _value(name, value, column, self.call.version)
-            if found is _NO_MATCH or found == ():
+            found = read_filter(name, value, column, self.call.version)
+            if found is NO_MATCH:
                 self.empty = True
             else:
                 self.filters[name] = found
-
-    def _take_metadata(self, name: str, value: str) -> None:
-        pairs = _literal(value)
-        if isinstance(pairs, dict):
-            self.filters[name] = {
-                _storable(str(key)): _storable(str(text)) for key, text in pairs.items()
-            }
-        else:
-            self.empty = True
-
-
-def _version(text: str) -> Version:
-    major, _, minor = text.partition(".")
-    return Version(int(major), int(minor))
-
-
-def _number(name: str, text: str, maximum: int | None = None) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 20):
-        raise InvalidInput(f"Invalid value {text!r} for {name}: a whole number is needed.")
-    number = int(text)
-    if maximum is not None and number > maximum:
-        raise InvalidInput(f"{name} must be at most {maximum}.")
-    return number
-
-
-def _value(name: str, text: str, column: Column, version: Version) -> Any:
-    if column.kind == "text":
-        return text
-    if column.kind == "bool":
-        strict = version >= _version(column.strict_since)
-        return parse_bool(name, text) if strict else text.strip().lower() not in _FALSE
-    literal = _literal(text)
-    read = _integer if column.kind == "integer" else _text
-    if isinstance(literal, list | tuple):
-        found = [read(item, str(item)) for item in literal]
-        return tuple(item for item in found if item is not _NO_MATCH)
-    return read(literal, text)
-
-
-def _integer(literal: Any, _text: str) -> Any:
-    if literal is None:
-        return None
-    fits = type(literal) is int and abs(literal) <= MAX_INT
-    return literal if fits else _NO_MATCH
-
-
-def _text(literal: Any, text: str) -> Any:
-    if literal is None:
-        return None
-    return _storable(literal) if isinstance(literal, str) else text
-
-
-def _storable(text: str) -> str:
-    """The text, if a database can hold it: a literal can spell out what a URL cannot."""
-    if _UNSTORABLE.search(text):
-        raise InvalidInput("A filter holds a character that no text can have.")
-    return text
-
-
-def _literal(text: str) -> Any:
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return text
-
-
-def _comparisons(name: str, text: str) -> tuple[Comparison, ...]:
-    return tuple(_comparison(name, part) for part in text.split(","))
-
-
-def _comparison(name: str, text: str) -> Comparison:
-    operator, colon, time = text.partition(":")
-    if not colon or operator not in OPERATORS:
-        known = ", ".join(sorted(OPERATORS))
-        raise InvalidInput(f"{name} needs an operator ({known}) before the time, as in gt:2026-…")
-    try:
-        moment = datetime.fromisoformat(time)
-        if moment.tzinfo is not None:
-            moment = moment.astimezone(UTC).replace(tzinfo=None)
-    except (ValueError, OverflowError):
-        raise InvalidInput(f"{name}: {time!r} is not a time in ISO 8601.") from None
-    return operator, moment
 
 
 def _sort(
@@ -330,7 +227,7 @@ def _sort(
         if direction not in ("asc", "desc"):
             raise InvalidInput(f"Unknown sort direction {direction!r}, must be 'asc' or 'desc'.")
         since = listing.sortable.get(key)
-        if since is None or version < _version(since):
+        if since is None or version < version_of(since):
             raise InvalidInput(f"{key!r} is not a key to sort {listing.collection} by.")
     given = {key for key, _ in pairs}
     rest = [(key, pairs[0][1]) for key in ("created_at", "id") if key not in given]
@@ -358,5 +255,5 @@ def _all_tenants(call: Call[Any], listing: Listing) -> bool:
     if listing.all_tenants == "presence":
         return True
     if listing.all_tenants == "lenient":
-        return text.strip().lower() in _TRUE
+        return text.strip().lower() in TRUE
     return parse_bool("all_tenants", text)

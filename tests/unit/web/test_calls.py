@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 import pytest
@@ -101,7 +101,7 @@ async def test_the_application_reaches_the_handler() -> None:
         authenticator=As("member"),
         policy=Everything(),
     )
-    transport = httpx2.ASGITransport(app=app)
+    transport = httpx2.ASGITransport(app=cast("Any", app))
     async with httpx2.AsyncClient(transport=transport, base_url="http://cloud") as http:
         assert (await http.get("/v3/boxes")).json() == {"answer": 42}
 

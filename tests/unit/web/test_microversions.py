@@ -71,6 +71,7 @@ async def test_a_version_out_of_range_is_406_and_names_the_range(number: str) ->
     message = reply.json()["computeFault"]["message"]
     assert "3.0" in message
     assert "3.71" in message
+    assert reply.headers[HEADER] == f"volume {number}"
 
 
 async def test_legacy_headers_of_other_services_are_ignored() -> None:

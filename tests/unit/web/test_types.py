@@ -85,7 +85,7 @@ def test_bad_values_are_refused(kind: Any, value: object) -> None:
         read(kind, value)
 
 
-class Box(Body):
+class Box(Body, frozen=True):
     name: Name | UnsetType | None = UNSET
     sizes: list[Size] = []
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 
@@ -22,26 +22,26 @@ PROJECT = "0123456789abcdef0123456789abcdef"
 TOKEN = {"X-Auth-Token": f"alice:{PROJECT}"}
 
 
-class NewBox(Body):
+class NewBox(Body, frozen=True):
     size: Size
     name: Name | UnsetType | None = UNSET
     metadata: Metadata | None = None
 
 
-class LooseNewBox(LooseBody):
+class LooseNewBox(LooseBody, frozen=True):
     size: Size
     name: Name | UnsetType | None = UNSET
 
 
-class CreateBox(Body):
+class CreateBox(Body, frozen=True):
     box: NewBox
 
 
-class LooseCreateBox(Body):
+class LooseCreateBox(Body, frozen=True):
     box: LooseNewBox
 
 
-class Grow(Body):
+class Grow(Body, frozen=True):
     new_size: Size
 
 
@@ -119,7 +119,9 @@ def client(
         policy=policy or Policy(),
         **options,
     )
-    return httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://cloud")
+    return httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(app=cast("Any", app)), base_url="http://cloud"
+    )
 
 
 BOXES = Listing(
