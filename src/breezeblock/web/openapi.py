@@ -130,7 +130,9 @@ def _operation(
     }
     schemas = [_wrapped(route, schema) for route, several in found for schema in several or [{}]]
     if first.action is not None or any(several for _, several in found):
-        schema = schemas[0] if len(schemas) == 1 else {"oneOf": schemas}
+        # Actions exclude each other by their key; forms of a body over versions may overlap.
+        kind = "oneOf" if first.action is not None else "anyOf"
+        schema = schemas[0] if len(schemas) == 1 else {kind: schemas}
         operation["requestBody"] = {
             "required": True,
             "content": {"application/json": {"schema": schema}},
