@@ -54,6 +54,7 @@ class VolumeService:
         self.engine = engine
         self.backends = backends
         self.report_interval = report_interval
+        self._serving: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -72,7 +73,7 @@ class VolumeService:
     @property
     def ready(self) -> bool:
         """Whether at least one backend can take work."""
-        return any(backend.ready for backend in self.backends.values())
+        return bool(self._serving)
 
     async def _serve(self, backend: Backend) -> None:
         while not backend.ready:
@@ -84,6 +85,7 @@ class VolumeService:
                 await asyncio.sleep(SETUP_RETRY)
         await self._report(backend)
         await self.engine.serve(backend.queue, in_flight=backend.threads)
+        self._serving.add(backend.name)
         while True:
             await asyncio.sleep(self.report_interval)
             await self._report(backend)

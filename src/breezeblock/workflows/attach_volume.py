@@ -69,12 +69,15 @@ def submit(
 ) -> str:
     """Open the operation that connects the attachment; returns its id.
 
-    `connector` names the host. Raises Conflict when another server has the volume, or while work
-    on the same export is under way.
+    `connector` names the host. It is kept at once: whoever deletes the attachment must know which
+    host may have been let in. Raises Conflict when another server has the volume, or while work on
+    the same export is under way.
     """
-    rules.check_connect(volume, attachment, attachments.of_volume(tx, volume.id))
+    host = str(connector["host"])
+    rules.check_connect(volume, attachment, host, attachments.of_volume(tx, volume.id))
+    attachments.update(tx, attachment.id, connector=connector)
     data = Data(attachment.id, volume.id, connector, mode, keep_status)
-    resource = export_id(volume.id, str(connector["host"]))
+    resource = export_id(volume.id, host)
     return submit_operation(tx, WORKFLOW, caller, resource, data, queue_of(volume.host or ""))
 
 
@@ -94,7 +97,7 @@ async def export(run: Run[Data]) -> Outcome:
     )
     flat = flat_connection_info(info, volume, data)
     return Done(
-        result={"attachment_id": data.attachment_id},
+        result={"attachment_id": data.attachment_id, "top_level": sorted(info.top_level)},
         settle=lambda tx: _connected(tx, data, flat),
         note=f"exported to {data.connector['host']} by {info.driver_volume_type}",
     )
@@ -123,23 +126,30 @@ def _to_export(tx: ReadTx, data: Data) -> tuple[Volume, dict[str, str]] | None:
 
 
 def _connected(tx: WriteTx, data: Data, info: dict[str, Any]) -> None:
-    connector = data.connector
     values: dict[str, Any] = {
         "connection_info": info,
-        "connector": connector,
-        "host_name": connector["host"],
-        "mountpoint": connector.get("mountpoint"),
+        "connector": data.connector,
+        "host_name": data.connector["host"],
+        "mountpoint": data.connector.get("mountpoint"),
         "attach_mode": data.mode,
     }
     if not data.keep_status:
         values["attach_status"] = "attaching"
         volumes.lock(tx, data.volume_id)
-        volumes.update(tx, data.volume_id, status="attaching", attach_status="attaching")
-    attachments.update(tx, data.attachment_id, **values)
+    # Without a row (an administrator's reset) there is nothing that the volume could follow.
+    if attachments.update(tx, data.attachment_id, **values) and not data.keep_status:
+        attachments.follow(tx, data.volume_id, "attaching", "attaching")
 
 
 def _settle_failure(tx: WriteTx, operation: Operation, data: Data, failure: Failure) -> None:
-    """The attachment and the volume stay reserved (the wire's rule): the caller deletes it."""
+    """The attachment and the volume stay reserved (the wire's rule): the caller deletes it.
+
+    One of the volume actions, which has no such status, is marked as failed unless it is complete.
+    """
+    if data.keep_status:
+        attachment = attachments.find(tx, data.attachment_id)
+        if attachment and attachment.attach_status == "attaching":
+            attachments.update(tx, attachment.id, attach_status="error_attaching")
     messages.tell(
         tx,
         events.ATTACH_FAILED,

@@ -24,15 +24,20 @@ from breezeblock.operations.explain import of_driver
 from breezeblock.operations.submit import Caller
 from breezeblock.operations.submit import submit as submit_operation
 from breezeblock.operations.workflow import Again, Done, Failed, Next, Outcome, Run, Workflow
-from breezeblock.scheduler.ranking import Ranking, rank
+from breezeblock.scheduler.ranking import READINESS, Ranking, rank
 from breezeblock.scheduler.request import Request, hinted_volumes
-from breezeblock.store import messages, quotas, snapshots, volumes
+from breezeblock.store import messages, quotas, services, snapshots, volumes
+from breezeblock.store.services import VOLUME
 from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.workflows.doors import SCHEDULER, as_driver_snapshot, as_driver_volume, queue_of
 
 log = structlog.get_logger()
 
 REFUSALS_KEPT = 200
+
+TRIES_FOR_READINESS = 15
+"""For how many seconds backends that have not reported are waited for: services may just be
+starting, and a volume asked for meanwhile must not pay for it."""
 
 TRIES_PER_POOL = 3
 """How often a pool that says "not now" is asked before the next one is."""
@@ -96,6 +101,12 @@ async def schedule(run: Run[Data]) -> Outcome:
         candidates=tuple(one.pool for one in ranking.candidates[: chosen.max_candidates]),
         ranking=_record(ranking, chosen.max_candidates),
     )
+    if (
+        not data.candidates
+        and run.operation.attempts < TRIES_FOR_READINESS
+        and _none_ready(ranking)
+    ):
+        return Again(after=1.0, note="no backend is up yet")
     if not data.candidates:
         return Failed(
             Failure(
@@ -186,6 +197,11 @@ def _stranded(run: Run[Data]) -> Outcome | None:
     return _hand_on(run, Failure(code="down", message="The backend's service is down."))
 
 
+def _none_ready(ranking: Ranking) -> bool:
+    """Whether it is not the volume that does not fit, but no backend that has reported."""
+    return all(refusal.filter == READINESS for refusal in ranking.refusals)
+
+
 def _record(ranking: Ranking, candidates: int) -> dict[str, Any]:
     """The ranking as it is kept on the operation; in a large cloud not every refusal is."""
     kept = Ranking(ranking.candidates[:candidates], ranking.refusals[:REFUSALS_KEPT])
@@ -216,12 +232,15 @@ def _place(tx: WriteTx, volume_id: str, pool: str) -> None:
 
 
 def _made(tx: WriteTx, volume: Volume, pool: str, zone: str) -> None:
+    backend = pool.partition("#")[0]
+    known = {one.host: one.id for one in services.all_services(tx, 0) if one.binary == VOLUME}
     volumes.transition(
         tx,
         volume.id,
         {"creating"},
         "available",
         host=pool,
+        service_uuid=known.get(backend),
         availability_zone=volume.availability_zone or zone,
     )
 
@@ -229,7 +248,9 @@ def _made(tx: WriteTx, volume: Volume, pool: str, zone: str) -> None:
 def _settle_failure(tx: WriteTx, operation: Operation, data: Data, failure: Failure) -> None:
     """The volume stays in `error`, so that its owner sees it; a message says why."""
     nowhere = failure.code == "no-backend-fits"
-    values: dict[str, Any] = {"host": None} if nowhere or data.tried else {}
+    # Cut short, the present candidate may hold something that the deletion has to look for.
+    swept = data.position >= len(data.candidates)
+    values: dict[str, Any] = {"host": None} if swept else {}
     volumes.update(tx, operation.resource_id, status="error", **values)
     messages.tell(
         tx,

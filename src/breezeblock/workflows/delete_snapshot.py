@@ -16,7 +16,7 @@ from breezeblock.model.snapshots import Snapshot
 from breezeblock.operations.submit import Caller
 from breezeblock.operations.submit import submit as submit_operation
 from breezeblock.operations.workflow import Done, Outcome, Run, Workflow
-from breezeblock.store import messages, operations, quotas, snapshots, volume_types, volumes
+from breezeblock.store import messages, quotas, snapshots, volume_types, volumes
 from breezeblock.store.store import WriteTx
 from breezeblock.workflows.create_snapshot import snapshot_and_volume
 from breezeblock.workflows.doors import as_driver_snapshot, queue_of
@@ -29,13 +29,10 @@ class Data(msgspec.Struct, frozen=True):
 def submit(tx: WriteTx, caller: Caller, snapshot: Snapshot, *, force: bool = False) -> str:
     """Put the snapshot to `deleting` and open the operation; returns its id.
 
-    With force (an administrator's) whatever is under way on it is cancelled. Raises InvalidState,
-    Conflict.
+    With force (an administrator's) the status does not matter; the caller has cancelled what was
+    under way (`workflows/cancel.py`). Raises InvalidState, Conflict.
     """
     rules.check_delete(snapshot, force=force)
-    under_way = operations.open_on(tx, snapshot.id) if force else None
-    if under_way:
-        operations.cancel(tx, under_way.id, "the snapshot is deleted by force")
     volume = volumes.get(tx, snapshot.volume_id)
     snapshots.update(tx, snapshot.id, status="deleting")
     return submit_operation(tx, WORKFLOW, caller, snapshot.id, Data(), queue_of(volume.host or ""))

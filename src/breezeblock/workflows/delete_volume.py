@@ -18,15 +18,7 @@ from breezeblock.model.volumes import Volume
 from breezeblock.operations.submit import Caller
 from breezeblock.operations.submit import submit as submit_operation
 from breezeblock.operations.workflow import Done, Outcome, Run, Workflow
-from breezeblock.store import (
-    attachments,
-    messages,
-    operations,
-    quotas,
-    snapshots,
-    volume_types,
-    volumes,
-)
+from breezeblock.store import attachments, messages, quotas, snapshots, volume_types, volumes
 from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.workflows.doors import as_driver_snapshot, as_driver_volume, queue_of
 
@@ -40,19 +32,16 @@ def submit(
 ) -> str | None:
     """Put the volume to `deleting` and open the operation; its id, or None when it is gone already.
 
-    With force (an administrator's) whatever is under way on the volume is cancelled. Raises
-    InvalidState, Conflict.
+    With force (an administrator's) the status does not matter; the caller has cancelled what was
+    under way (`workflows/cancel.py`). Raises InvalidState, Conflict.
     """
     owned = snapshots.of_volume(tx, volume.id)
     attached = any(one.attach_status == "attached" for one in attachments.of_volume(tx, volume.id))
     remaining = 0 if cascade else len(owned)
-    rules.check_delete(volume, snapshots=remaining, attached=attached, force=force)
+    nowhere = volume.host is None
+    rules.check_delete(volume, snapshots=remaining, attached=attached, force=force or nowhere)
     for snapshot in owned:
         _check_cascade(snapshot, volume, force=force)
-    if force:
-        under_way = operations.open_on(tx, volume.id)
-        if under_way:
-            operations.cancel(tx, under_way.id, "the volume is deleted by force")
     if volume.host is None:
         _forget(tx, volume)
         return None

@@ -40,9 +40,10 @@ def submit(
 ) -> str | None:
     """Remove a reserved attachment at once (None), or open the operation that disconnects it.
 
-    Raises Conflict while work on the same export is under way.
+    One whose connecting failed has a host, too, which may have been let in half-way. Raises
+    Conflict while work on the same export is under way.
     """
-    if attachment.connection_info is None or attachment.host is None or volume.host is None:
+    if attachment.host is None or volume.host is None:
         if not keep_row:
             _remove(tx, attachment.id, volume.id)
         return None

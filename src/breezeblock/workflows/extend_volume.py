@@ -153,7 +153,7 @@ def _settle_failure(tx: WriteTx, operation: Operation, data: Data, failure: Fail
     if volume.consumes_quota and volume.size == data.old_size:
         quotas.charge(tx, volume.project_id, _growth(data, -1), {})
     if failure.code == "no-room":
-        volumes.update(tx, volume.id, status=volume.previous_status or "available")
+        attachments.settle_volume(tx, volume.id)
     else:
         volumes.update(tx, volume.id, status="error_extending")
     messages.tell(
