@@ -1,0 +1,131 @@
+"""How the content of a volume comes to stand in a second place: clones and snapshots.
+
+The driver calls this for everything that has a source. There are three ways:
+
+* overlays: the file is frozen, each side goes on in a qcow2 file of its own on top of it;
+* reflinks: a second file that shares its blocks, of a file that may be written to meanwhile;
+* a copy of the bytes, which may take long. A volume that is exported is copied by its storage
+  daemon, which keeps for the copy what hosts overwrite in the meantime.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from breezeblock.drivers.base import PermanentError, Snapshot, Volume
+from breezeblock.drivers.local.layers import Layers, have_tools, kind_of
+from breezeblock.drivers.local.manifests import Frozen, Manifest, Manifests
+from breezeblock.drivers.local.options import Format
+from breezeblock.exports.files import Locks
+from breezeblock.exports.nbd import NbdExports
+
+LONGEST_CHAIN = 16
+"""Layers that a new volume may stand on; from a longer chain it gets a copy of its own."""
+
+
+class Copies:
+    """Makes volumes from sources, and snapshots; takes the locks that it needs."""
+
+    def __init__(
+        self,
+        layers: Layers,
+        manifests: Manifests,
+        exports: NbdExports,
+        locks: Locks,
+        wanted: Format,
+    ) -> None:
+        self._layers = layers
+        self._manifests = manifests
+        self._exports = exports
+        self._locks = locks
+        self._wanted = wanted
+
+    def create(self, volume: Volume, source: Volume | Snapshot) -> None:
+        """Make the volume with the source's content. Its lock is held by the caller."""
+        if volume.size < source.size:
+            raise PermanentError(f"{volume.size} GiB is less than the source's {source.size}.")
+        origin = source.volume_id if isinstance(source, Snapshot) else source.id
+        with ExitStack() as held:
+            held.enter_context(self._locks.hold(origin))
+            manifest = self._manifests.of(origin)
+            self._exports.follow(origin)  # only now is frozen what the manifest says is frozen
+            frozen = self._frozen(origin, manifest, source)
+            overlay = frozen is not None and self._may_stand_on(frozen)
+            with self._layers.draft("qcow2" if overlay else "raw") as draft:
+                if frozen is None:
+                    self._copy_live(origin, manifest, draft, volume.size)
+                elif overlay:
+                    self._layers.overlay(draft, frozen, volume.size)
+                else:
+                    held.close()  # copying takes its time, and this layer does not change
+                    self._layers.duplicate(draft, frozen, volume.size)
+                self._manifests.save(volume.id, Manifest(volume.size, draft.name))
+
+    def snapshot(self, snapshot: Snapshot) -> None:
+        """Keep the volume's content of this moment, unless the snapshot is there already."""
+        with self._locks.hold(snapshot.volume_id):
+            manifest = self._manifests.of(snapshot.volume_id)
+            if snapshot.id in manifest.snapshots:
+                self._exports.follow(snapshot.volume_id)
+            elif self._overlays:
+                self._freeze(snapshot.volume_id, manifest, snapshot.id)
+            else:
+                with self._layers.draft("raw") as draft:
+                    self._copy_live(snapshot.volume_id, manifest, draft, manifest.size)
+                    kept = _keeping(manifest, snapshot.id, draft.name)
+                    self._manifests.save(snapshot.volume_id, kept)
+
+    def _frozen(self, origin: str, manifest: Manifest, source: Volume | Snapshot) -> str | None:
+        """A layer that holds the source's content for good; None if there is only the head."""
+        if isinstance(source, Snapshot):
+            if source.id not in manifest.snapshots:
+                raise PermanentError(f"There is no snapshot {source.id}.")
+            return manifest.snapshots[source.id].layer
+        return self._freeze(origin, manifest) if self._overlays else None
+
+    def _freeze(self, volume_id: str, manifest: Manifest, snapshot_id: str = "") -> str:
+        """Put a new head on the volume, so that the present one does not change any more.
+
+        Returns the frozen layer; with an id it becomes that snapshot in the same commit.
+        """
+        head = manifest.head
+        below = self._layers.below(head)
+        if below and not self._exports.served(volume_id) and self._layers.untouched(head):
+            if snapshot_id:
+                self._manifests.save(volume_id, _keeping(manifest, snapshot_id, below))
+            return below
+        self._layers.flush(head)  # so that hosts need not wait for it when the daemon does
+        kept = _keeping(manifest, snapshot_id, head) if snapshot_id else manifest
+        with self._layers.draft("qcow2") as draft:
+            self._layers.overlay(draft, head, manifest.size)
+            self._manifests.save(volume_id, replace(kept, head=draft.name))
+        self._exports.follow(volume_id)
+        return head
+
+    def _copy_live(self, volume_id: str, manifest: Manifest, draft: Path, size: int) -> None:
+        """Copy the head as it is at one moment, though hosts may be writing to it."""
+        head = manifest.head
+        at_once = self._layers.reflinks and kind_of(head) == "raw"
+        if at_once or not self._exports.served(volume_id):
+            self._layers.duplicate(draft, head, size)
+            return
+        self._layers.blank(draft, manifest.size)
+        self._exports.copy(volume_id, self._layers.image(head), draft)
+        self._layers.blank(draft, size)
+
+    @property
+    def _overlays(self) -> bool:
+        if self._wanted == "raw" or (self._wanted == "auto" and self._layers.reflinks):
+            return False
+        return have_tools()
+
+    def _may_stand_on(self, base: str) -> bool:
+        return self._overlays and len(self._layers.chain(base)) <= LONGEST_CHAIN
+
+
+def _keeping(manifest: Manifest, snapshot_id: str, layer: str) -> Manifest:
+    """The manifest with a snapshot more."""
+    snapshots = {**manifest.snapshots, snapshot_id: Frozen(layer, manifest.size)}
+    return replace(manifest, snapshots=snapshots)

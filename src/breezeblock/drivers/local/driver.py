@@ -1,0 +1,297 @@
+"""The local driver: volumes as files of one machine's file system, exported over NBD.
+
+Services load it as `local`. A volume begins as a sparse raw file. Where the file system shares
+blocks between files (XFS, btrfs), snapshots and clones are such copies. Elsewhere the volume's file
+is frozen and a qcow2 overlay put on top of it for each side, which takes milliseconds, too. Without
+QEMU's tools, or with `format = "raw"` and no reflinks, the bytes are copied.
+
+A manifest a volume (`manifests`) says which files count; the storage daemons of the exports follow
+it. Every change is: make the new file, commit the manifest, let the daemon follow, remove what is
+not needed any more (`sweep`). A process may die between any two of these.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from breezeblock.drivers.base import (
+    BackendConfig,
+    BackendStats,
+    ConnectionInfo,
+    Driver,
+    Item,
+    PermanentError,
+    PoolStats,
+    Snapshot,
+    Source,
+    TemporaryError,
+    Volume,
+)
+from breezeblock.drivers.local.copies import Copies
+from breezeblock.drivers.local.layers import GIB, Layers
+from breezeblock.drivers.local.manifests import Manifest, Manifests
+from breezeblock.drivers.local.options import LocalOptions
+from breezeblock.drivers.local.patience import LongCalls
+from breezeblock.drivers.local.sweep import sweep
+from breezeblock.exports.errors import ExportBusy, ExportRefused
+from breezeblock.exports.files import Locks, read_json, write_json
+from breezeblock.exports.nbd import NbdExports
+from breezeblock.exports.storage_daemon import Image
+from breezeblock.exports.supervisor import Supervisor
+
+VERSION = "1.0"
+
+LOCK_PATIENCE = 30.0
+COPY_PATIENCE = 45.0
+
+
+@contextmanager
+def _in_our_words() -> Iterator[None]:
+    """What went wrong, as the driver's two errors."""
+    try:
+        yield
+    except ExportRefused as error:
+        raise PermanentError(str(error), remedy=error.remedy) from error
+    except ExportBusy as error:
+        raise TemporaryError(str(error), remedy=error.remedy) from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            remedy = "Free space in the backend's directory, or add a backend."
+            raise PermanentError(f"The file system is full: {error}.", remedy=remedy) from error
+        raise TemporaryError(f"{type(error).__name__}: {error}.") from error
+
+
+class LocalDriver(Driver):
+    """Volumes as files. See `options` for what can be configured."""
+
+    def __init__(self, config: BackendConfig) -> None:
+        super().__init__(config)
+        self.options = LocalOptions.of(config)
+        path = self.options.path
+        self._locks = Locks(path / "locks", LOCK_PATIENCE)
+        self._manifests = Manifests(path / "manifests", self._locks)
+        self._layers = Layers(path / "layers")
+        self._calls = LongCalls(COPY_PATIENCE)
+        self._supervisor: Supervisor | None = None
+        self._exports = NbdExports(
+            config.state_dir / "exports",
+            self.options.socket_dir,
+            self.options.nbd_listen,
+            self._locks,
+            self._image,
+            write_back=self.options.qcow2_write_back,
+        )
+        self._copies = Copies(
+            self._layers, self._manifests, self._exports, self._locks, self.options.format
+        )
+
+    @_in_our_words()
+    def setup(self) -> None:
+        self.close()
+        for part in (self._locks, self._manifests, self._layers):
+            part.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self._locks.hold("setup"):
+            _recognise(self.options.path, self.config.state_dir)
+        _own_directory(self.options.socket_dir)
+        self._layers.probe()
+        sweep(self._layers, self._manifests, self._locks)
+        self._supervisor = Supervisor(self._exports)
+        self._supervisor.start()
+
+    def close(self) -> None:
+        if self._supervisor is not None:
+            self._supervisor.stop()
+            self._supervisor = None
+
+    def stop_all(self) -> None:
+        """End the exports' daemons, as a machine that is switched off does (tests, demo).
+
+        The exports themselves stay granted: the next `setup` serves them again.
+        """
+        self.close()
+        self._exports.stop_all()
+
+    @_in_our_words()
+    def stats(self) -> BackendStats:
+        options = self.options
+        total, free = self._capacity()
+        with self._layers.draft("raw") as probe:
+            self._layers.blank(probe, 0)
+            probe.unlink()
+        functions = {
+            "filter_function": options.filter_function,
+            "goodness_function": options.goodness_function,
+        }
+        pool = PoolStats(
+            name=options.pool,
+            total_capacity_gb=round(total, 2),
+            free_capacity_gb=round(free, 2),
+            provisioned_capacity_gb=self._provisioned(),
+            reserved_percentage=options.reserved_percentage,
+            max_over_subscription_ratio=options.max_over_subscription_ratio,
+            thin_provisioning_support=True,
+            multiattach=True,
+            extra={key: value for key, value in functions.items() if value is not None},
+        )
+        extra = {"volume_backend_name": options.volume_backend_name}
+        return BackendStats("Breezeblock", VERSION, "nbd", (pool,), extra)
+
+    @_in_our_words()
+    def create(self, volume: Volume, source: Source) -> None:
+        if source is None:
+            with self._locks.hold(volume.id):
+                self._create_empty(volume)
+        else:
+            origin = source
+            self._calls.run(volume.id, lambda: self._create_from(volume, origin))
+
+    @_in_our_words()
+    def delete(self, volume: Volume) -> None:
+        with self._locks.hold(volume.id):
+            manifest = self._manifests.get(volume.id)
+            if manifest is not None and manifest.snapshots:
+                raise PermanentError(f"Volume {volume.id} has snapshots.")
+            self._exports.revoke(volume.id)
+            below = self._remove(volume.id, manifest) if manifest is not None else None
+            self._locks.forget(volume.id)
+        if below is not None:
+            self._sweep()
+
+    @_in_our_words()
+    def extend(self, volume: Volume, new_size: int) -> None:
+        with self._locks.hold(volume.id):
+            manifest = self._manifests.of(volume.id)
+            if new_size <= manifest.size:
+                return
+            self._check_room(new_size - manifest.size)
+            with self._exports.interrupted(volume.id):
+                self._layers.grow(manifest.head, new_size)
+                self._manifests.save(volume.id, replace(manifest, size=new_size))
+
+    @_in_our_words()
+    def snapshot(self, snapshot: Snapshot) -> None:
+        self._calls.run(snapshot.id, lambda: self._copies.snapshot(snapshot))
+
+    @_in_our_words()
+    def delete_snapshot(self, snapshot: Snapshot) -> None:
+        with self._locks.hold(snapshot.volume_id):
+            manifest = self._manifests.get(snapshot.volume_id)
+            if manifest is None or snapshot.id not in manifest.snapshots:
+                return
+            left = {one: it for one, it in manifest.snapshots.items() if one != snapshot.id}
+            self._manifests.save(snapshot.volume_id, replace(manifest, snapshots=left))
+        self._sweep()
+
+    @_in_our_words()
+    def export(
+        self, volume: Volume, connector: Mapping[str, Any], *, mode: Literal["rw", "ro"] = "rw"
+    ) -> ConnectionInfo:
+        host = connector.get("host")
+        if not isinstance(host, str) or not host:
+            raise PermanentError("The connector names no host.")
+        with self._locks.hold(volume.id):
+            self._manifests.of(volume.id)
+            data = self._exports.grant(volume.id, host, mode, str(connector.get("ip") or ""))
+        return ConnectionInfo("nbd", data)
+
+    @_in_our_words()
+    def unexport(self, volume: Volume, host: str) -> None:
+        with self._locks.hold(volume.id):
+            self._exports.revoke(volume.id, host)
+
+    @_in_our_words()
+    def inventory(self) -> list[Item]:
+        found = [Item("export", one, host=host) for one, host in self._exports.granted()]
+        for volume_id, manifest in self._manifests.all().items():
+            found.append(Item("volume", volume_id, manifest.size))
+            for one, frozen in manifest.snapshots.items():
+                found.append(Item("snapshot", one, frozen.size, volume_id))
+        return found
+
+    def _create_empty(self, volume: Volume) -> None:
+        if self._manifests.get(volume.id) is not None:
+            return
+        self._check_room(volume.size)
+        with self._layers.draft("raw") as draft:
+            self._layers.blank(draft, volume.size)
+            self._manifests.save(volume.id, Manifest(volume.size, draft.name))
+
+    def _remove(self, volume_id: str, manifest: Manifest) -> str | None:
+        """Commit that the volume is gone; returns the layer that its head stood on."""
+        try:
+            below = self._layers.below(manifest.head)
+        except FileNotFoundError:
+            below = None
+        self._manifests.remove(volume_id)
+        self._layers.remove(manifest.head)  # nothing stands on a head
+        return below
+
+    def _create_from(self, volume: Volume, source: Volume | Snapshot) -> None:
+        with self._locks.hold(volume.id):
+            if self._manifests.get(volume.id) is None:
+                self._check_room(volume.size)
+                self._copies.create(volume, source)
+
+    def _image(self, volume_id: str) -> Image | None:
+        manifest = self._manifests.get(volume_id)
+        return self._layers.image(manifest.head) if manifest else None
+
+    def _sweep(self) -> None:
+        sweep(self._layers, self._manifests, self._locks)
+
+    def _capacity(self) -> tuple[float, float]:
+        """GiB there are, and GiB that are free."""
+        disk = os.statvfs(self.options.path)
+        total, free = disk.f_blocks * disk.f_frsize / GIB, disk.f_bavail * disk.f_frsize / GIB
+        limit = self.options.capacity_gb
+        if limit is None:
+            return total, free
+        return min(limit, total), max(0.0, min(free, limit - self._layers.used_bytes() / GIB))
+
+    def _provisioned(self) -> float:
+        return float(sum(manifest.size for manifest in self._manifests.all().values()))
+
+    def _check_room(self, more: int) -> None:
+        """Refuse what the pool must not promise. Raises PermanentError."""
+        ratio = self.options.max_over_subscription_ratio
+        if isinstance(ratio, str):
+            return
+        promised, most = self._provisioned() + more, self._capacity()[0] * ratio
+        if promised > most:
+            raise PermanentError(
+                f"The pool would have promised {promised:.0f} GiB, its limit is {most:.0f}.",
+                remedy="Delete volumes, or raise max_over_subscription_ratio or the capacity.",
+            )
+
+
+def _recognise(path: Path, state_dir: Path) -> None:
+    """Make sure that these are the volumes we know. Raises PermanentError.
+
+    Were their file system not mounted, all volumes would look deleted, and their exports end.
+    """
+    known, found = read_json(state_dir / "backend.json"), read_json(path / "backend.json")
+    if known is None:
+        known = found or {"id": uuid.uuid4().hex}
+        write_json(path / "backend.json", known)
+        write_json(state_dir / "backend.json", known)
+    elif known != found:
+        raise PermanentError(
+            f"{path} does not hold the volumes of this backend.",
+            remedy="Mount their file system; or remove backend.json in the state directory.",
+        )
+
+
+def _own_directory(path: Path) -> None:
+    """Make a directory that nobody else can look into. Raises PermanentError."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if path.stat().st_uid != os.geteuid():
+        raise PermanentError(
+            f"{path} belongs to somebody else.", remedy="Set socket_dir to another directory."
+        )

@@ -1,0 +1,226 @@
+"""The files that hold the bytes: raw ones, and qcow2 overlays that stand on another layer.
+
+The driver makes a layer as a draft, fills it, and names it in a manifest. Layers have names of
+their own (`<uuid>.raw`, `<uuid>.qcow2`), so a file never stands for two things in its life.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import struct
+import subprocess
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal, cast
+
+from breezeblock.drivers.base import PermanentError, TemporaryError
+from breezeblock.exports.files import sync_directory, try_lock
+from breezeblock.exports.storage_daemon import PACKAGES, Image
+
+Format = Literal["raw", "qcow2"]
+
+GIB = 1 << 30
+FICLONE = 0x40049409
+QUICK = 30.0
+"""Seconds that qemu-img may take for work which does not depend on the volume's size."""
+
+_QCOW2_HEADER = struct.Struct(">4sIQIIQIIQ")  # up to the place of the first table
+_CHUNK = 64 << 20
+
+
+class Layers:
+    """The layers of a backend, in one directory. `reflinks` is known after `probe`."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.reflinks = False
+
+    def probe(self) -> None:
+        """Find out whether the file system can share blocks between files."""
+        with self.draft("raw") as one, self.draft("raw") as other:
+            one.write_bytes(b"\0" * 4096)
+            self.reflinks = _reflink(one, other)
+            one.unlink()
+            other.unlink()
+
+    @contextmanager
+    def draft(self, kind: Format) -> Iterator[Path]:
+        """A new, empty file, safe from sweeps during the body, which names it in a manifest.
+
+        When the body fails the file is removed; when the process dies, a sweep does it.
+        """
+        path, descriptor = self._locked_file(kind)
+        try:
+            yield path
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(descriptor)
+
+    def blank(self, draft: Path, size: int) -> None:
+        """Fill the draft with `size` GiB of zeros, which take no space."""
+        os.truncate(draft, size * GIB)
+        self._sync(draft)
+
+    def overlay(self, draft: Path, base: str, size: int) -> None:
+        """Fill the draft with the base's content, and zeros up to `size` GiB, copying nothing."""
+        create = ("create", "-q", "-u", "-f", "qcow2", "-b", base, "-F", kind_of(base))
+        _qemu_img(*create, str(draft), str(size * GIB), patience=QUICK)
+        self._sync(draft)
+
+    def duplicate(self, draft: Path, base: str, size: int) -> None:
+        """Fill the draft (raw) with a copy of the base, and zeros up to `size` GiB.
+
+        Nobody may write to the base meanwhile, unless the file system has reflinks.
+        """
+        source = self.directory / base
+        if kind_of(base) == "qcow2":
+            _qemu_img("convert", "-q", "-U", "-f", "qcow2", "-O", "raw", str(source), str(draft))
+        elif not (self.reflinks and _reflink(source, draft)):
+            _copy_data(source, draft)
+        os.truncate(draft, size * GIB)
+        self._sync(draft)
+
+    def grow(self, name: str, size: int) -> None:
+        """Make the layer at least `size` GiB; nobody has it open."""
+        path = self.directory / name
+        if kind_of(name) == "raw":
+            if path.stat().st_size < size * GIB:
+                os.truncate(path, size * GIB)
+        elif self._header(name)[5] < size * GIB:
+            _qemu_img("resize", "-q", "-f", "qcow2", str(path), str(size * GIB), patience=QUICK)
+        self._sync(path)
+
+    def remove(self, name: str) -> None:
+        (self.directory / name).unlink(missing_ok=True)
+
+    def flush(self, name: str) -> None:
+        """Bring what was written to the layer to the disk; hosts may go on writing."""
+        with (self.directory / name).open("rb") as file:
+            os.fdatasync(file.fileno())
+
+    def chain(self, name: str) -> list[str]:
+        """The layer and those it stands on, the top one first."""
+        found = [name]
+        while (below := self.below(found[-1])) is not None:
+            found.append(below)
+        return found
+
+    def below(self, name: str) -> str | None:
+        """The layer that this one stands on."""
+        if kind_of(name) == "raw":
+            return None
+        _, _, offset, length, *_ = self._header(name)
+        if not length:
+            return None
+        with (self.directory / name).open("rb") as file:
+            return os.pread(file.fileno(), length, offset).decode()
+
+    def untouched(self, name: str) -> bool:
+        """Whether an overlay has no content of its own yet; nobody has it open."""
+        if kind_of(name) == "raw":
+            return False
+        *_, entries, offset = self._header(name)
+        with (self.directory / name).open("rb") as file:
+            return not any(os.pread(file.fileno(), 8 * entries, offset))
+
+    def names(self) -> set[str]:
+        return {path.name for path in self.directory.iterdir()}
+
+    def used_bytes(self) -> int:
+        """What all layers take on the disk."""
+        total = 0
+        for path in self.directory.iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                total += path.stat().st_blocks * 512
+        return total
+
+    def image(self, name: str) -> Image:
+        """The layer as a storage daemon opens it."""
+        return Image(str(self.directory / name), kind_of(name))
+
+    def _header(self, name: str) -> tuple[bytes, int, int, int, int, int, int, int, int]:
+        """magic, version, backing file's offset and length, cluster bits, size in bytes, cipher,
+        entries of the first table, its offset (QEMU's docs/interop/qcow2.txt)."""
+        with (self.directory / name).open("rb") as file:
+            start = file.read(_QCOW2_HEADER.size)
+        if not start.startswith(b"QFI\xfb"):
+            return (b"", 0, 0, 0, 0, 0, 0, 0, 0)  # a draft that is being made, or was
+        return cast(
+            tuple[bytes, int, int, int, int, int, int, int, int], _QCOW2_HEADER.unpack(start)
+        )
+
+    def _locked_file(self, kind: Format) -> tuple[Path, int]:
+        while True:
+            path = self.directory / f"{uuid.uuid4().hex}.{kind}"
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            # A sweep that saw the file before we had locked it may have removed it.
+            if try_lock(descriptor) and path.exists():
+                return path, descriptor
+            os.close(descriptor)
+
+    def _sync(self, path: Path) -> None:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+        sync_directory(self.directory)
+
+
+def kind_of(name: str) -> Format:
+    return "raw" if name.endswith(".raw") else "qcow2"
+
+
+def have_tools() -> bool:
+    """Whether QEMU's tools, which overlays need, are installed."""
+    return shutil.which("qemu-img") is not None
+
+
+def _reflink(source: Path, target: Path) -> bool:
+    """Share all of the source's blocks with the target; False where that is not possible."""
+    with source.open("rb") as origin, target.open("r+b") as copy:
+        try:
+            fcntl.ioctl(copy.fileno(), FICLONE, origin.fileno())
+        except OSError:
+            return False
+    return True
+
+
+def _copy_data(source: Path, target: Path) -> None:
+    """Copy the parts that hold data; holes stay holes."""
+    with source.open("rb") as origin, target.open("r+b") as copy:
+        end = os.fstat(origin.fileno()).st_size
+        position = 0
+        while position < end:
+            try:
+                position = os.lseek(origin.fileno(), position, os.SEEK_DATA)
+            except OSError:  # ENXIO: only a hole is left
+                break
+            hole = os.lseek(origin.fileno(), position, os.SEEK_HOLE)
+            while position < hole:
+                length = min(hole - position, _CHUNK)
+                position += os.copy_file_range(
+                    origin.fileno(), copy.fileno(), length, position, position
+                )
+
+
+def _qemu_img(*arguments: str, patience: float | None = None) -> None:
+    try:
+        done = subprocess.run(
+            ["qemu-img", *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=patience,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise PermanentError("qemu-img is not installed.", remedy=f"{PACKAGES}.") from error
+    except subprocess.TimeoutExpired as error:
+        raise TemporaryError(f"qemu-img {arguments[0]} takes too long.") from error
+    if done.returncode != 0:
+        raise TemporaryError(f"qemu-img {arguments[0]} failed: {done.stderr.strip()}")

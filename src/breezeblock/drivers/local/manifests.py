@@ -1,0 +1,82 @@
+"""Which files a volume is made of: one JSON manifest a volume.
+
+Writing a manifest is the moment at which a change counts; files that no manifest leads to are
+garbage (`sweep`). A manifest is written under the volume's lock, and while no sweep looks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from breezeblock.drivers.base import PermanentError
+from breezeblock.exports.files import Locks, read_json, remove, write_json
+
+COMMITS = "commits"
+"""The lock that commits share and a sweep has alone: it sees all manifests of one moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """A snapshot: the layer with its content, and the volume's size then (GiB)."""
+
+    layer: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A volume of `size` GiB. Only the head is written to, and it is no other volume's."""
+
+    size: int
+    head: str
+    snapshots: dict[str, Frozen] = field(default_factory=dict)
+
+    @property
+    def layers(self) -> set[str]:
+        """The layers it names; those may stand on others."""
+        return {self.head, *(frozen.layer for frozen in self.snapshots.values())}
+
+
+class Manifests:
+    """The manifests of a backend."""
+
+    def __init__(self, directory: Path, locks: Locks) -> None:
+        self.directory = directory
+        self._locks = locks
+
+    def get(self, volume_id: str) -> Manifest | None:
+        told = read_json(self._path(volume_id))
+        if told is None:
+            return None
+        snapshots = {one: Frozen(**frozen) for one, frozen in told.pop("snapshots").items()}
+        return Manifest(**told, snapshots=snapshots)
+
+    def of(self, volume_id: str) -> Manifest:
+        """The volume's manifest. Raises PermanentError when there is no such volume."""
+        manifest = self.get(volume_id)
+        if manifest is None:
+            raise PermanentError(f"There is no volume {volume_id}.")
+        return manifest
+
+    def save(self, volume_id: str, manifest: Manifest) -> None:
+        """Commit. From here on the volume is what the manifest says, whatever happens."""
+        with self._locks.hold(COMMITS, shared=True):
+            write_json(self._path(volume_id), asdict(manifest))
+
+    def remove(self, volume_id: str) -> None:
+        """Commit that the volume is gone."""
+        with self._locks.hold(COMMITS, shared=True):
+            remove(self._path(volume_id))
+
+    def all(self) -> dict[str, Manifest]:
+        """Every volume's; one that is created or deleted meanwhile may be missing."""
+        found = {}
+        for path in self.directory.glob("*.json"):
+            manifest = self.get(path.stem)
+            if manifest is not None:
+                found[path.stem] = manifest
+        return found
+
+    def _path(self, volume_id: str) -> Path:
+        return self.directory / f"{volume_id}.json"
