@@ -15,6 +15,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from breezeblock.model.servers import Flavor
+
 
 class Api(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """The block storage API."""
@@ -27,7 +29,8 @@ class Api(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Longest page of a list."""
     operation_timeout: float = 60.0
     """Seconds that a request waits for an answer from a volume service (attachments)."""
-    project_id_regex: str = "[0-9a-zA-Z_.-]+"
+    project_id_regex: str = "[0-9a-f-]+"
+    """What a project id in a URL looks like; the caller's own is always taken."""
 
 
 class Compute(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -55,6 +58,18 @@ class Compute(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Kernel that guests without a bootable volume start (direct boot)."""
     initrd: str = ""
     accelerator: Literal["auto", "kvm", "tcg"] = "auto"
+    flavors: tuple[Flavor, ...] = (
+        Flavor(id="tiny", name="tiny", vcpus=1, ram=256),
+        Flavor(id="small", name="small", vcpus=1, ram=512),
+        Flavor(id="medium", name="medium", vcpus=2, ram=1024),
+    )
+    """Sizes of servers; `ram` is MiB."""
+    operation_timeout: float = 120.0
+    """Seconds that a request waits for the agent's answer (attaching a volume)."""
+    shutdown_timeout: float = 60.0
+    """Seconds that a guest is given to shut down before its plug is pulled."""
+    detach_timeout: float = 20.0
+    """Seconds that a guest is given, each time it is asked, to let go of a disk."""
 
 
 class User(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

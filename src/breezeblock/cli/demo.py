@@ -30,7 +30,7 @@ from breezeblock.config import Config, build
 from breezeblock.model.operation import Operation
 from breezeblock.services.process import Process
 from breezeblock.store import operations
-from breezeblock.store.store import Store
+from breezeblock.store.store import ReadTx, Store
 
 PATIENCE = 180.0
 SIZE = 1
@@ -254,21 +254,21 @@ class _Demo:
     async def _show_ways(self) -> None:
         """Print the way of each request, from both services' operations."""
         found: dict[str, list[Operation]] = {}
+        idents = [ident for _what, ident in self.requests]
         for url in (self.config.database_url, self.config.compute_database_url):
             store = Store(url, threads=1)
-            try:
-                for _what, ident in self.requests:
-                    known = await store.read(
-                        lambda tx, ident=ident: operations.of_request(tx, ident)
-                    )
-                    found.setdefault(ident, []).extend(known)
-            finally:
-                store.close()
+            for operation in await store.read(lambda tx: _of_requests(tx, idents)):
+                found.setdefault(operation.request_id, []).append(operation)
+            store.close()
         for what, ident in self.requests:
-            if found[ident]:
+            if ident in found:
                 self.console.rule(f"{what}  ({ident})")
-            for operation in found[ident]:
+            for operation in found.get(ident, []):
                 show(self.console, operation)
+
+
+def _of_requests(tx: ReadTx, idents: list[str]) -> list[Operation]:
+    return [one for ident in idents for one in operations.of_request(tx, ident)]
 
 
 def _free_ports(number: int) -> list[int]:
