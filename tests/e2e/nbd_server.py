@@ -24,11 +24,11 @@ class NbdServer:
         self._folder = folder
         self._control = folder / "control.sock"
         self._unix = folder / "nbd.sock"
-        self._identity, self._key = "host-a", secrets.token_hex(32)
+        self._username, self._key = "host-a", secrets.token_hex(32)
         self._listener = socket.create_server(("127.0.0.1", 0)) if tcp else None
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True)
-        (folder / "keys.psk").write_text(f"{self._identity}:{self._key}\n")
+        (folder / "keys.psk").write_text(f"{self._username}:{self._key}\n")
 
     def file(self, volume_id: str) -> Path:
         return self._folder / f"{volume_id}.raw"
@@ -38,13 +38,13 @@ class NbdServer:
             file.truncate(size)
 
     def connection_info(self, volume_id: str) -> dict[str, Any]:
-        data: dict[str, Any] = {"export_name": volume_id, "access_mode": "rw", "encrypted": False}
+        data: dict[str, Any] = {"export": volume_id, "volume_id": volume_id, "access_mode": "rw"}
         if self._listener is None:
-            data["socket_path"] = str(self._unix)
+            data |= {"transport": "unix", "path": str(self._unix)}
         else:
             host, port = self._listener.getsockname()
-            data |= {"host": host, "port": port}
-            data |= {"tls_psk_identity": self._identity, "tls_psk_key": self._key}
+            data |= {"transport": "tcp", "host": host, "port": port}
+            data |= {"tls_psk_username": self._username, "tls_psk_key": self._key}
         return {"driver_volume_type": "nbd", "data": data}
 
     def start(self) -> None:

@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from breezeblock.compute import guest_agent, qemu_process
+from breezeblock.compute import guest_agent, qemu_process, qmp
 from breezeblock.compute.guest_agent import GuestAgentError
 from breezeblock.compute.hypervisor import (
     Disk,
@@ -47,10 +47,13 @@ def hypervisor(guests: Guests) -> QemuHypervisor:
 
 @pytest.fixture
 def small(guests: Guests, tmp_path: Path) -> GuestSpec:
+    return _small(guests, tmp_path / "root")
+
+
+def _small(guests: Guests, root: Path) -> GuestSpec:
     """A guest that boots from a volume and is up at once."""
-    path = tmp_path / "root"
-    path.write_bytes(boot_sector(SENTENCE).ljust(MIB, b"\0"))
-    return guests.spec("small", Disk(str(uuid4()), _local(path), boot=True))
+    root.write_bytes(boot_sector(SENTENCE).ljust(MIB, b"\0"))
+    return guests.spec("small", Disk(str(uuid4()), _local(root), boot=True))
 
 
 def _local(path: Path) -> dict[str, str]:
@@ -162,7 +165,7 @@ async def test_a_destroyed_guest_leaves_nothing_and_may_be_destroyed_again(
 async def test_a_guest_whose_volume_is_out_of_reach_does_not_start(
     guests: Guests, hypervisor: QemuHypervisor
 ) -> None:
-    nowhere = {"socket_path": "/nowhere/nbd.sock", "export_name": "root"}
+    nowhere = {"transport": "unix", "path": "/nowhere/nbd.sock", "export": "root"}
     info = {"driver_volume_type": "nbd", "data": nowhere}
     spec = guests.spec("unlucky", Disk(str(uuid4()), info, boot=True))
     with pytest.raises(HostError, match=r"/nowhere/nbd\.sock"):
@@ -225,3 +228,17 @@ async def test_a_guest_that_shuts_itself_down_is_found_stopped(
     [found] = await QemuHypervisor(guests.state_dir).discover()
     assert (found.state, found.reason) == (GuestState.STOPPED, "The guest shut itself down.")
     assert qemu_process.holder(guests.folder(spec.uuid).pid_file) is None
+
+
+async def test_a_guest_that_does_not_answer_hides_no_other_guest(
+    guests: Guests, hypervisor: QemuHypervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(qmp, "CONNECT_TIMEOUT", 0.5)
+    healthy, frozen = _small(guests, tmp_path / "one"), _small(guests, tmp_path / "other")
+    for spec in (healthy, frozen):
+        await hypervisor.start(spec)
+    os.kill(_pid(guests, frozen), signal.SIGSTOP)
+    found = {guest.uuid: guest for guest in await hypervisor.discover()}
+    assert found[healthy.uuid].state is GuestState.RUNNING
+    assert found[frozen.uuid].state is GuestState.UNKNOWN
+    assert "does not answer" in found[frozen.uuid].reason

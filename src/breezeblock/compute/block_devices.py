@@ -86,7 +86,7 @@ def plan_disk(disk: Disk, slot: int, secrets_dir: Path) -> DiskPlan:
             remedy=f"It knows {known}: use a volume type whose backend offers one of these.",
         )
     _check_identity(names.volume_id, data)
-    read_only = disk.read_only or data.get("access_mode") == "ro"
+    read_only = disk.read_only or bool(data.get("read_only")) or data.get("access_mode") == "ro"
     transport = build(data, names, secrets_dir)
     options = {**transport.options, "read-only": read_only, "discard": "unmap"}
     return DiskPlan(disk, names, slot, replace(transport, options=options))
@@ -106,7 +106,7 @@ def _kind_and_data(connection_info: Mapping[str, Any]) -> tuple[str, Mapping[str
 def _check_identity(volume_id: str, data: Mapping[str, Any]) -> None:
     if data.get("encrypted"):
         raise HostError("This host cannot attach encrypted volumes.")
-    for key in ("volume_id", "export_name"):
+    for key in ("volume_id", "export"):
         shown = uuids_in(str(data.get(key, "")))
         if shown and volume_id not in shown:
             raise HostError(

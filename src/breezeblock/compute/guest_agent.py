@@ -44,10 +44,10 @@ class GuestAgent:
         self._ids = (f"{secrets.token_hex(4)}-{number}" for number in itertools.count())
 
     async def run(self, script: str, *, patience: float = 60.0) -> str:
-        """Run a shell script in the guest and return its output (stdout and stderr together).
+        """Run a shell script in the guest; return its output without the last line break.
 
-        ScriptFailed when its status is not 0; GuestAgentError after `patience` seconds (the script
-        goes on in the guest, its answer is then ignored). Ends one line break from the output.
+        stdout and stderr come together. ScriptFailed when the status is not 0; GuestAgentError
+        after `patience` seconds (the script goes on in the guest, its answer is then ignored).
         """
         encoded = base64.b64encode(script.encode()).decode()
         if len(encoded) > _LONGEST_SCRIPT:

@@ -63,6 +63,8 @@ class GuestState(StrEnum):
     RUNNING = "running"
     PAUSED = "paused"
     STOPPED = "stopped"
+    UNKNOWN = "unknown"
+    """It lives, but its QEMU does not answer; the reason says more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ class AttachedDisk:
 
 @dataclass(frozen=True, slots=True)
 class Guest:
-    """A guest as it is found on the host; a stopped one has no disks and a reason."""
+    """A guest as it is found on the host; `reason` says why it is not running."""
 
     uuid: str
     name: str
@@ -149,7 +151,7 @@ class Hypervisor(ABC):
 
     @abstractmethod
     async def describe(self, uuid: str) -> Guest:
-        """Look at one guest. GuestNotFound when this host has none of that UUID."""
+        """Look at one guest, one that does not answer too. GuestNotFound when it is not here."""
 
     @abstractmethod
     async def discover(self) -> list[Guest]:

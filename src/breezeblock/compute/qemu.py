@@ -120,15 +120,22 @@ class QemuHypervisor(Hypervisor):
 
     async def describe(self, uuid: str) -> Guest:
         async with self._turns[uuid]:
-            return await self._look(self._existing(uuid))
+            directory = self._existing(uuid)
+            try:
+                return await self._look(directory)
+            except HostError as error:
+                name = directory.note().name
+                return Guest(directory.uuid, name, GuestState.UNKNOWN, error.message)
 
     async def discover(self) -> list[Guest]:
-        found = []
-        for directory in GuestDirectory.all(self._state_dir):
-            async with self._turns[directory.uuid]:
-                if directory.exists:
-                    found.append(await self._look(directory))
-        return found
+        async def look(directory: GuestDirectory) -> list[Guest]:
+            try:
+                return [await self.describe(directory.uuid)]
+            except GuestNotFound:  # destroyed while we looked
+                return []
+
+        found = await asyncio.gather(*map(look, GuestDirectory.all(self._state_dir)))
+        return [guest for guests in found for guest in guests]
 
     async def attach(self, uuid: str, disk: Disk) -> str:
         async with self._turns[uuid], self._running(uuid) as (directory, qmp):
@@ -200,10 +207,10 @@ class QemuHypervisor(Hypervisor):
         try:
             async with asyncio.timeout(_QUIT_TIMEOUT), monitor(directory.qmp_socket) as qmp:
                 await qmp.execute("quit")
+            await qemu_process.gone(directory.pid_file, _QUIT_TIMEOUT)
         except (HostError, TimeoutError) as error:
-            log.info("guest %s does not quit (%s), killing it", directory.uuid, error)
-        if not await qemu_process.gone(directory.pid_file, _QUIT_TIMEOUT):
-            await qemu_process.kill(directory.pid_file)
+            log.info("guest %s does not quit: %s", directory.uuid, error)
+        await qemu_process.kill(directory.pid_file)
 
 
 def _alive(directory: GuestDirectory) -> bool:

@@ -3,12 +3,14 @@
 `block_devices` looks them up in `TRANSPORTS`. To teach the host another transport (iscsi, rbd),
 write its function and name it there.
 
-Data of the `nbd` transport (ours: os-brick and Nova know none):
+Data of the `nbd` transport (ours, made by `exports`: os-brick and Nova know none):
 
-    socket_path                     a unix socket on this host, or
-    host, port                      a TCP address
-    export_name                     the export
-    tls_psk_identity, tls_psk_key   TLS with a pre-shared key (hexadecimal), TCP only, optional
+    transport                       "unix" or "tcp"
+    path                            unix: the socket, on this host
+    host, port                      tcp: the address
+    tls_psk_username, tls_psk_key   tcp: TLS with a pre-shared key (hexadecimal); optional
+    export                          the export's name
+    volume_id, read_only            of all transports, see `block_devices`
 """
 
 from __future__ import annotations
@@ -43,30 +45,30 @@ def _nbd(data: Mapping[str, Any], names: DiskNames, secrets_dir: Path) -> Transp
     options: Json = {
         "driver": "nbd",
         "server": _nbd_server(data),
-        "export": str(_required(data, "nbd", "export_name")),
+        "export": str(_required(data, "nbd", "export")),
         "reconnect-delay": RECONNECT_DELAY,
     }
     key = data.get("tls_psk_key")
     if key is None:
         return Transport(options)
-    identity = _required(data, "nbd", "tls_psk_identity")
+    username = str(_required(data, "nbd", "tls_psk_username"))
     credentials = {
         "qom-type": "tls-creds-psk",
         "id": names.tls_credentials,
         "dir": str(secrets_dir),
-        "username": identity,
+        "username": username,
         "endpoint": "client",
     }
     return Transport(
         options={**options, "tls-creds": names.tls_credentials},
         objects=(credentials,),
-        secrets={"keys.psk": f"{identity}:{key}\n"},
+        secrets={"keys.psk": f"{username}:{key}\n"},
     )
 
 
 def _nbd_server(data: Mapping[str, Any]) -> Json:
-    if data.get("socket_path"):
-        return {"type": "unix", "path": str(data["socket_path"])}
+    if _required(data, "nbd", "transport") == "unix":
+        return {"type": "unix", "path": str(_required(data, "nbd", "path"))}
     host, port = _required(data, "nbd", "host"), _required(data, "nbd", "port")
     return {"type": "inet", "host": str(host), "port": str(port)}
 
