@@ -30,10 +30,12 @@ def submit(
     resource_id: str,
     data: msgspec.Struct,
     queue: str,
+    *,
+    delay: float = 0.0,
 ) -> str:
     """Open an operation and have the first step's service woken; returns its id.
 
-    Raises Conflict when the resource has an open operation: then nothing is written.
+    With a delay the first step is not due before so many seconds have passed. Raises Conflict when the resource has an open operation: then nothing is written.
     """
     operation = Operation(
         id=new_id(),
@@ -49,6 +51,7 @@ def submit(
         reply_to=caller.reply_to,
         trail=[{"event": "accepted", "step": "api", "at": tx.clock()}],
     )
-    operations.insert(tx, operation)
-    tx.wake(queue, operation.id)
+    operations.insert(tx, operation, delay=delay)
+    if not delay:
+        tx.wake(queue, operation.id)
     return operation.id

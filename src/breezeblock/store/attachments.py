@@ -11,10 +11,16 @@ import sqlalchemy as sa
 from breezeblock.model.attachments import Attachment, volume_status_after
 from breezeblock.model.errors import NotFound
 from breezeblock.model.listing import ListQuery, Page
-from breezeblock.model.volumes import FREE_TO_MIGRATE, Volume
-from breezeblock.store import listing
+from breezeblock.model.volumes import FREE_TO_MIGRATE
+from breezeblock.store import listing, operations
 from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.store.tables import attachments, volumes
+
+ALIASES = {
+    "instance_id": attachments.c.instance_uuid,
+    "attached_host": attachments.c.host_name,
+}
+"""Further names of columns in list queries."""
 
 
 def _attachment(row: sa.Row[Any]) -> Attachment:
@@ -40,8 +46,7 @@ def get(tx: ReadTx, attachment_id: str, project_id: str | None = None) -> Attach
 
 def page(tx: ReadTx, query: ListQuery, project_id: str | None) -> Page:
     where = sa.true() if project_id is None else attachments.c.project_id == project_id
-    names = {"instance_id": attachments.c.instance_uuid}
-    rows, total = listing.page(tx, attachments, query, where, kind="Attachment", columns=names)
+    rows, total = listing.page(tx, attachments, query, where, kind="Attachment", aliases=ALIASES)
     return Page([_attachment(row) for row in rows], total)
 
 
@@ -78,19 +83,22 @@ def settle_volume(tx: WriteTx, volume_id: str) -> None:
     Not while it is being migrated, or uploaded with nothing attached any more.
     """
     row = tx.first(sa.select(volumes).where(volumes.c.id == volume_id).with_for_update())
-    if row is None:
+    if row is None or row.migration_status not in FREE_TO_MIGRATE:
         return
-    volume = Volume(**row._mapping)
     left = [one.attach_status for one in of_volume(tx, volume_id)]
+    if row.status == "uploading" and not left:
+        return
     status, attach_status = volume_status_after(left)
-    if volume.migration_status not in FREE_TO_MIGRATE:
-        return
-    if volume.status == "uploading" and not left:
-        return
-    if volume.status in ("deleting", "error_deleting"):
-        status = volume.status
-    tx.run(
-        volumes.update()
-        .where(volumes.c.id == volume_id)
-        .values(status=status, attach_status=attach_status, updated_at=tx.now)
-    )
+    follow(tx, volume_id, row.status if row.status == "error_deleting" else status, attach_status)
+
+
+def follow(tx: WriteTx, volume_id: str, status: str, attach_status: str) -> None:
+    """Give the volume the status that an attachment brings about.
+
+    While an operation of the volume's own is open its status stays: that operation's end settles
+    it (design, law 3).
+    """
+    values = {"attach_status": attach_status, "updated_at": tx.now}
+    if operations.open_on(tx, volume_id) is None:
+        values["status"] = status
+    tx.run(volumes.update().where(volumes.c.id == volume_id).values(values))

@@ -7,6 +7,7 @@ the first one does.
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,6 +18,11 @@ from breezeblock.model.errors import NotFound
 from breezeblock.model.listing import Comparison, ListQuery
 from breezeblock.store.store import ReadTx
 
+Test = Callable[[Any], ColumnElement[bool]]
+"""A filter that is no plain comparison: from the wanted value to a condition."""
+
+_KEY = re.compile(r"[a-zA-Z0-9\-_:. /]{1,255}", re.ASCII)
+
 
 def page(
     tx: ReadTx,
@@ -25,47 +31,70 @@ def page(
     where: ColumnElement[bool],
     *,
     kind: str,
-    columns: Mapping[str, ColumnElement[Any]] | None = None,
+    aliases: Mapping[str, ColumnElement[Any]] | None = None,
+    tests: Mapping[str, Test] | None = None,
 ) -> tuple[list[sa.Row[Any]], int | None]:
     """The rows of one page, and the number of all rows when the query wants it.
 
-    `columns` are further names that may be filtered by. Raises NotFound for a marker that is not
-    there (or not visible).
+    `where` is what the caller may see. `aliases` are further names of columns, `tests` are filters
+    that are no plain comparison. Raises NotFound for a marker that is not there (or not visible).
     """
     if query.empty:
         return [], 0 if query.with_count else None
-    named = {**{column.name: column for column in table.c}, **(columns or {})}
-    condition = sa.and_(where, *_conditions(named, query))
+    named = {**{column.name: column for column in table.c}, **(aliases or {})}
+    condition = sa.and_(where, *_conditions(named, tests or {}, query))
     total = (
         tx.scalar(sa.select(sa.func.count()).select_from(table).where(condition))
         if query.with_count
         else None
     )
     statement = sa.select(table).where(condition)
+    sort = _by_column(named, query.sort)
     if query.marker is not None:
         marked = tx.first(sa.select(table).where(where, table.c.id == query.marker))
         if marked is None:
             raise NotFound(kind, query.marker)
-        statement = statement.where(_beyond(table, query.sort, marked))
-    statement = statement.order_by(*(_ordered(table, key, way) for key, way in query.sort))
+        statement = statement.where(_beyond(sort, marked))
+    statement = statement.order_by(*(_ordered(column, way) for column, way in sort))
     rows = tx.rows(statement.limit(query.limit).offset(query.offset)) if query.limit else []
     return list(rows), total
 
 
-def _ordered(table: Table, key: str, way: str) -> ColumnElement[Any]:
-    column = table.c[key]
+def matching(
+    table: Table,
+    query: ListQuery,
+    *,
+    aliases: Mapping[str, ColumnElement[Any]] | None = None,
+    tests: Mapping[str, Test] | None = None,
+) -> ColumnElement[bool]:
+    """The query's filters alone, for sums over all that match."""
+    if query.empty:
+        return sa.false()
+    named = {**{column.name: column for column in table.c}, **(aliases or {})}
+    return sa.and_(sa.true(), *_conditions(named, tests or {}, query))
+
+
+def _by_column(
+    named: Mapping[str, ColumnElement[Any]], sort: tuple[tuple[str, str], ...]
+) -> list[tuple[sa.Column[Any], str]]:
+    """The sort keys as columns, each once: a second direction for one would mean nothing."""
+    found: dict[Any, str] = {}
+    for key, way in sort:
+        found.setdefault(named[key], way)
+    return list(found.items())
+
+
+def _ordered(column: sa.Column[Any], way: str) -> ColumnElement[Any]:
     # Nulls come first ascending on every engine, so that markers mean the same everywhere.
     return column.asc().nulls_first() if way == "asc" else column.desc().nulls_last()
 
 
-def _beyond(
-    table: Table, sort: tuple[tuple[str, str], ...], marked: sa.Row[Any]
-) -> ColumnElement[bool]:
+def _beyond(sort: list[tuple[sa.Column[Any], str]], marked: sa.Row[Any]) -> ColumnElement[bool]:
     """Rows that come after the marked one: equal in the first columns, further in the next."""
     choices: list[Any] = []
     equal: list[Any] = []
-    for key, way in sort:
-        column, value = table.c[key], marked._mapping[key]
+    for column, way in sort:
+        value = marked._mapping[column.name]
         further: Any
         if value is None:
             further = column.is_not(None) if way == "asc" else sa.false()
@@ -78,32 +107,29 @@ def _beyond(
     return sa.or_(*choices)
 
 
-def _further(column: sa.Column[Any], value: Any, way: str) -> ColumnElement[bool]:
-    if value is None and way == "asc":
-        return column.is_not(None)
-    if value is None:
-        return sa.false()
-    if way == "asc":
-        return column > value  # type: ignore[no-any-return]
-    return sa.or_(column < value, column.is_(None))
-
-
 def _conditions(
-    columns: Mapping[str, ColumnElement[Any]], query: ListQuery
+    columns: Mapping[str, ColumnElement[Any]], tests: Mapping[str, Test], query: ListQuery
 ) -> list[ColumnElement[bool]]:
-    tests = [_equal(columns[name], value) for name, value in query.filters.items()]
-    tests += [columns[name].contains(text) for name, text in query.like.items()]
+    conditions = [
+        tests[name](value) if name in tests else _equal(columns[name], value)
+        for name, value in query.filters.items()
+    ]
+    conditions += [_like(columns[name], text) for name, text in query.like.items()]
     for name, comparisons in query.times.items():
-        tests += [_compared(columns[name], comparison) for comparison in comparisons]
-    return tests
+        conditions += [_compared(columns[name], comparison) for comparison in comparisons]
+    return conditions
+
+
+def _like(column: ColumnElement[Any], text: str) -> ColumnElement[bool]:
+    texts = column if isinstance(column.type, sa.String) else sa.cast(column, sa.String)
+    return texts.contains(text)
 
 
 def _equal(column: ColumnElement[Any], value: Any) -> ColumnElement[bool]:
     if value is None:
         return column.is_(None)
     if isinstance(value, dict):
-        pairs = [column[key].as_string() == str(text) for key, text in value.items()]
-        return sa.and_(sa.true(), *pairs)
+        return sa.and_(sa.true(), *(_pair(column, key, text) for key, text in value.items()))
     if isinstance(value, list | tuple):
         return sa.or_(sa.false(), *(_equal(column, one) for one in value))
     if isinstance(column.type, sa.String):
@@ -114,6 +140,15 @@ def _equal(column: ColumnElement[Any], value: Any) -> ColumnElement[bool]:
         number = _integer(value)
         return sa.false() if number is None else column == number
     return sa.and_(column == value)
+
+
+def _pair(column: ColumnElement[Any], key: str, text: str) -> ColumnElement[bool]:
+    """Whether a JSON object holds the pair. A key that could not have been stored holds nothing,
+    and must not reach the database, where it would be read as a path."""
+    if not _KEY.fullmatch(key):
+        return sa.false()
+    test: ColumnElement[bool] = column[key].as_string() == text
+    return test
 
 
 def _integer(value: Any) -> int | None:

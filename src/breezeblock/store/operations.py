@@ -28,10 +28,10 @@ def _operation(row: sa.Row[Any]) -> Operation:
     return Operation(**row._mapping)
 
 
-def insert(tx: WriteTx, operation: Operation) -> None:
-    """Open an operation. Raises Conflict when the resource has an open one (design, law 4)."""
+def insert(tx: WriteTx, operation: Operation, *, delay: float = 0.0) -> None:
+    """Open an operation, due after `delay` seconds. Raises Conflict when the resource has an open one (design, law 4)."""
     values = {name: getattr(operation, name) for name in operation.__struct_fields__}
-    values |= {"opened_at": db_now(), "due_at": 0.0}
+    values |= {"opened_at": db_now(), "due_at": db_now() + delay if delay else 0.0}
     if not tx.insert_unless_taken(operations.insert().values(values)):
         raise Conflict(
             f"Another operation on {operation.resource_type} {operation.resource_id} is under way."
@@ -143,17 +143,18 @@ def _fenced(operation_id: str, epoch: int) -> sa.Update:
     )
 
 
-def cancel(tx: WriteTx, operation_id: str, reason: str) -> bool:
+def cancel(tx: WriteTx, operation_id: str, reason: str, *, state: str = "cancelled") -> bool:
     """End an open operation from outside; whoever works on it is fenced off."""
     return bool(
         tx.run(
             operations.update()
             .where(operations.c.id == operation_id, operations.c.state == OPEN)
             .values(
-                state="cancelled",
+                state=state,
                 ended_at=db_now(),
                 epoch=operations.c.epoch + 1,
-                failure={"code": "cancelled", "message": reason},
+                failure={"code": state, "message": reason} if state == "cancelled" else None,
+                result=reason,
             )
         )
     )
@@ -177,13 +178,14 @@ def due(tx: ReadTx, queues: Sequence[str], limit: int) -> list[tuple[str, str]]:
 
 
 def waiting_longer_than(tx: ReadTx, seconds: float, limit: int = 100) -> list[Operation]:
-    """Open operations that no worker holds and that have been open for so long, oldest first."""
+    """Open operations that have been open, and due, for so long and that no worker holds."""
     now = db_now()
     statement = (
         sa.select(operations)
         .where(
             operations.c.state == OPEN,
             operations.c.opened_at < now - seconds,
+            operations.c.due_at < now - seconds,
             sa.or_(operations.c.lease_until.is_(None), operations.c.lease_until < now),
         )
         .order_by(operations.c.opened_at)

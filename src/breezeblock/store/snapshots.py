@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -12,7 +13,20 @@ from breezeblock.model.listing import ListQuery, Page
 from breezeblock.model.snapshots import Snapshot
 from breezeblock.store import listing
 from breezeblock.store.store import ReadTx, WriteTx
-from breezeblock.store.tables import snapshots
+from breezeblock.store.tables import snapshots, volumes
+from breezeblock.store.volumes import on_host
+
+
+def _volume_is(test: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    return snapshots.c.volume_id.in_(sa.select(volumes.c.id).where(test))
+
+
+ALIASES = {"display_name": snapshots.c.name, "display_description": snapshots.c.description}
+"""Further names of columns in list queries."""
+TESTS: Mapping[str, listing.Test] = {
+    "host": lambda host: _volume_is(on_host(str(host))),
+    "availability_zone": lambda zone: _volume_is(volumes.c.availability_zone == str(zone)),
+}
 
 
 def _snapshot(row: sa.Row[Any]) -> Snapshot:
@@ -46,7 +60,9 @@ def lock(tx: WriteTx, snapshot_id: str, project_id: str | None = None) -> Snapsh
 
 def page(tx: ReadTx, query: ListQuery, project_id: str | None) -> Page:
     where = sa.true() if project_id is None else snapshots.c.project_id == project_id
-    rows, total = listing.page(tx, snapshots, query, where, kind="Snapshot")
+    rows, total = listing.page(
+        tx, snapshots, query, where, kind="Snapshot", aliases=ALIASES, tests=TESTS
+    )
     return Page([_snapshot(row) for row in rows], total)
 
 

@@ -261,6 +261,7 @@ servers = Table(
     _id(),
     *_owner(),
     Column("name", String(255), nullable=False),
+    Column("description", String(255)),
     Column("status", String(32), nullable=False),
     Column("task_state", String(32)),
     Column("host", String(255)),
@@ -272,6 +273,7 @@ servers = Table(
     Column("launched_at", DateTime),
     *_times(),
     Index("ix_servers_project", "project_id", "created_at", "id"),
+    Index("ix_servers_host", "host"),
 )
 
 server_volumes = Table(
@@ -279,14 +281,14 @@ server_volumes = Table(
     metadata,
     _id(),
     Column("server_id", ForeignKey("servers.id", ondelete="CASCADE"), nullable=False),
-    Column("volume_id", String(36), nullable=False),
+    Column("volume_id", String(36)),
+    Column("source", JSON),
     Column("attachment_id", String(36)),
     Column("device", String(255)),
     Column("boot_index", Integer),
     Column("tag", String(255)),
     Column("delete_on_termination", Boolean, nullable=False, default=False),
     Column("state", String(32), nullable=False),
-    Column("connection_info", JSON),
     *_times(),
     UniqueConstraint("server_id", "volume_id"),
     UniqueConstraint("server_id", "device"),

@@ -16,6 +16,22 @@ from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.store.tables import attachments, snapshots, volumes
 
 
+def on_host(host: str) -> sa.ColumnElement[bool]:
+    """Volumes of a host, of one of its backends, or of one pool, as far as the name goes."""
+    wider = "" if "#" in host else "#" if "@" in host else "@#"
+    begins = [volumes.c.host.startswith(f"{host}{mark}", autoescape=True) for mark in wider]
+    return sa.or_(volumes.c.host == host, *begins)
+
+
+ALIASES = {
+    "display_name": volumes.c.name,
+    "display_description": volumes.c.description,
+    "glance_metadata": volumes.c.image_metadata,
+}
+"""Further names of columns in list queries."""
+TESTS: Mapping[str, listing.Test] = {"host": lambda host: on_host(str(host))}
+
+
 def _volume(row: sa.Row[Any]) -> Volume:
     return Volume(**row._mapping)
 
@@ -49,7 +65,9 @@ def lock(tx: WriteTx, volume_id: str, project_id: str | None = None) -> Volume:
 def page(tx: ReadTx, query: ListQuery, project_id: str | None) -> Page:
     """One page of the project's volumes (None: of all projects')."""
     where = sa.true() if project_id is None else volumes.c.project_id == project_id
-    rows, total = listing.page(tx, volumes, query, where, kind="Volume")
+    rows, total = listing.page(
+        tx, volumes, query, where, kind="Volume", aliases=ALIASES, tests=TESTS
+    )
     return Page([_volume(row) for row in rows], total)
 
 
@@ -109,14 +127,28 @@ def placed(tx: ReadTx, backend: str | None = None) -> Mapping[str, tuple[int, in
     return {str(row.host): (int(row.number), int(row.gigabytes)) for row in rows}
 
 
-def summary(tx: ReadTx, project_id: str | None) -> tuple[int, int, dict[str, list[str]]]:
-    """(number of volumes, GiB, metadata keys with their distinct values)."""
-    where = sa.true() if project_id is None else volumes.c.project_id == project_id
-    rows = tx.rows(sa.select(volumes.c.size, volumes.c.metadata).where(where))
-    values: dict[str, list[str]] = {}
-    for row in rows:
-        for key, value in row.metadata.items():
-            known = values.setdefault(key, [])
-            if value not in known:
-                known.append(value)
-    return len(rows), sum(row.size for row in rows), values
+def totals(tx: ReadTx, query: ListQuery, project_id: str | None) -> tuple[int, int]:
+    """(number, GiB) of all volumes that match the query's filters."""
+    row = tx.first(
+        sa.select(
+            sa.func.count().label("number"),
+            sa.func.coalesce(sa.func.sum(volumes.c.size), 0).label("gigabytes"),
+        ).where(_matching(query, project_id))
+    )
+    return (int(row.number), int(row.gigabytes)) if row else (0, 0)
+
+
+def distinct_metadata(tx: ReadTx, query: ListQuery, project_id: str | None) -> dict[str, list[str]]:
+    """Metadata keys with their distinct values, of all volumes that match the query's filters."""
+    some = sa.cast(volumes.c.metadata, sa.String) != "{}"
+    statement = sa.select(volumes.c.metadata).where(_matching(query, project_id), some)
+    values: dict[str, dict[str, None]] = {}
+    for row in tx.rows(statement.order_by(volumes.c.created_at, volumes.c.id)):
+        for key, value in row[0].items():
+            values.setdefault(key, {})[value] = None
+    return {key: list(found) for key, found in values.items()}
+
+
+def _matching(query: ListQuery, project_id: str | None) -> sa.ColumnElement[bool]:
+    seen = sa.true() if project_id is None else volumes.c.project_id == project_id
+    return sa.and_(seen, listing.matching(volumes, query, aliases=ALIASES, tests=TESTS))

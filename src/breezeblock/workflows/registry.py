@@ -11,6 +11,7 @@ from breezeblock.workflows import (
     delete_volume,
     detach_volume,
     extend_volume,
+    hold_volume,
 )
 
 REGISTRY = Registry(
@@ -22,5 +23,6 @@ REGISTRY = Registry(
         delete_snapshot.WORKFLOW,
         attach_volume.WORKFLOW,
         detach_volume.WORKFLOW,
+        hold_volume.WORKFLOW,
     )
 )

@@ -116,6 +116,7 @@ def upgrade() -> None:
         sa.Column("project_id", sa.String(length=255), nullable=False),
         sa.Column("user_id", sa.String(length=255), nullable=False),
         sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("description", sa.String(length=255), nullable=True),
         sa.Column("status", sa.String(length=32), nullable=False),
         sa.Column("task_state", sa.String(length=32), nullable=True),
         sa.Column("host", sa.String(length=255), nullable=True),
@@ -130,6 +131,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_servers")),
     )
     with op.batch_alter_table("servers", schema=None) as batch_op:
+        batch_op.create_index("ix_servers_host", ["host"], unique=False)
         batch_op.create_index(
             "ix_servers_project", ["project_id", "created_at", "id"], unique=False
         )
@@ -167,14 +169,14 @@ def upgrade() -> None:
         "server_volumes",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("server_id", sa.String(length=36), nullable=False),
-        sa.Column("volume_id", sa.String(length=36), nullable=False),
+        sa.Column("volume_id", sa.String(length=36), nullable=True),
+        sa.Column("source", sa.JSON(), nullable=True),
         sa.Column("attachment_id", sa.String(length=36), nullable=True),
         sa.Column("device", sa.String(length=255), nullable=True),
         sa.Column("boot_index", sa.Integer(), nullable=True),
         sa.Column("tag", sa.String(length=255), nullable=True),
         sa.Column("delete_on_termination", sa.Boolean(), nullable=False),
         sa.Column("state", sa.String(length=32), nullable=False),
-        sa.Column("connection_info", sa.JSON(), nullable=True),
         sa.Column("created_at", sa.DateTime(), nullable=False),
         sa.Column("updated_at", sa.DateTime(), nullable=True),
         sa.ForeignKeyConstraint(
@@ -338,6 +340,7 @@ def downgrade() -> None:
     op.drop_table("services")
     with op.batch_alter_table("servers", schema=None) as batch_op:
         batch_op.drop_index("ix_servers_project")
+        batch_op.drop_index("ix_servers_host")
 
     op.drop_table("servers")
     op.drop_table("quota_usages")
