@@ -24,7 +24,7 @@ def new_topic(name: str = "work") -> str:
 
 async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(HANG_SECONDS):
-        while not condition():  # noqa: ASYNC110 - the conditions know no events
+        while not condition():
             await asyncio.sleep(0.01)
 
 

@@ -229,6 +229,29 @@ class TestAServiceThatDies:
         await until(lambda: heir.got)
         assert heir.got == [b"orphan"]
 
+    async def test_closed_with_messages_that_wait_for_a_slot_it_leaves_them_to_another(
+        self, service: Service, operator: aio_pika.abc.AbstractChannel
+    ) -> None:
+        topic, victim, gate, heir = new_topic(), new_topic(), Gate(), Recorder()
+        leaving, staying = await service(), await service()
+        await leaving.consume(topic, gate, in_flight=1)
+        await leaving.consume(victim, Recorder(), in_flight=1)
+        await staying.publish(topic, b"twice")
+        await until(lambda: gate.inside)
+        await operator.queue_delete(f"breezeblock.{victim}")
+        await until(lambda: not leaving.connected)
+        await until(lambda: leaving.connected)
+        await settle()  # now the broker has brought "twice" for the second time
+
+        closing = asyncio.create_task(leaving.close())
+        await settle()
+        gate.open.set()
+        await closing
+        await staying.consume(topic, heir, in_flight=1)
+
+        await until(lambda: heir.got)
+        assert gate.entered == [b"twice"]
+
     async def test_closed_in_order_it_leaves_nothing_behind(self, service: Service) -> None:
         topic, gate, heir = new_topic(), Gate(), Recorder()
         leaving, staying = await service(), await service()

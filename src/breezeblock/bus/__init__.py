@@ -18,7 +18,7 @@ def open_bus(url: str) -> Bus:
     if scheme == "memory":
         return MemoryBus()
     if scheme in ("amqp", "amqps"):
-        from breezeblock.bus.amqp import AmqpBus  # half the start-up time of one process
+        from breezeblock.bus.amqp import AmqpBus  # not loaded where it is not used
 
         return AmqpBus(url)
     raise InvalidInput(f"No bus is known for {scheme!r}: use memory:, amqp:// or amqps://.")

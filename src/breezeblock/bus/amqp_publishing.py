@@ -1,8 +1,7 @@
 """The publishing side of a session with an AMQP broker.
 
 It has a channel of its own, which may break without harm to the consumers: the broker closes it
-over an exchange that has gone, and the client library does when a caller is cancelled while
-something is being declared. A new one is opened then.
+over an exchange that has gone. A new one is opened then.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -48,6 +48,9 @@ PULSE_SECONDS = 5.0
 
 The client library would notice silence only after three heartbeats.
 """
+
+
+Send = Callable[[str, bytes], Awaitable[None]]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -127,13 +130,11 @@ class Session:
 
     async def publish(self, topic: str, body: bytes) -> None:
         """Return when the broker has the message on disk. Raises BusUnavailable."""
-        async with self._confirmed():
-            await self._publishing.to_one(topic, body)
+        await self._send(self._publishing.to_one, topic, body)
 
     async def broadcast(self, topic: str, body: bytes) -> None:
         """Return when the broker has the message. Raises BusUnavailable."""
-        async with self._confirmed():
-            await self._publishing.to_all(topic, body)
+        await self._send(self._publishing.to_all, topic, body)
 
     async def hush(self) -> None:
         """Take no more messages; what has not begun goes back to the broker at close()."""
@@ -201,17 +202,24 @@ class Session:
         except BusUnavailable as error:
             log.info("message not acknowledged", topic=consumer.topic, reason=str(error))
 
-    @asynccontextmanager
-    async def _confirmed(self) -> AsyncIterator[None]:
-        """After a failure publishers are refused at once until the broker shows signs of life."""
+    async def _send(self, send: Send, topic: str, body: bytes) -> None:
+        """After a failure publishers are refused at once until the broker shows signs of life.
+
+        A cancelled caller leaves, the sending goes on: cancelled in the middle, it would spoil
+        the channel, and with it the connection, for everybody.
+        """
+
+        async def confirmed() -> None:
+            try:
+                async with _answer_within(ANSWER_SECONDS):
+                    await send(topic, body)
+            except BusUnavailable:
+                self._doubt.set()
+                raise
+
         if not self.answering:
             raise BusUnavailable("The message broker does not answer.")
-        try:
-            async with _answer_within(ANSWER_SECONDS):
-                yield
-        except BusUnavailable:
-            self._doubt.set()
-            raise
+        await asyncio.shield(asyncio.create_task(confirmed()))
 
     async def _feel_pulse(self, connection: AbstractConnection) -> None:
         """Give the session up when the broker leaves a trivial question unanswered.
