@@ -12,8 +12,18 @@ from breezeblock.api import capabilities, pools, services, types
 from breezeblock.store import services as rows
 from tests.service.catalog_fixture import Cloud, open_cloud
 
-FAST: dict[str, Any] = {"total_capacity_gb": 100, "free_capacity_gb": 40, "tier": "gold", "multiattach": True}
-FULL: dict[str, Any] = {"total_capacity_gb": 0, "free_capacity_gb": 0, "tier": "iron", "multiattach": False}
+FAST: dict[str, Any] = {
+    "total_capacity_gb": 100,
+    "free_capacity_gb": 40,
+    "tier": "gold",
+    "multiattach": True,
+}
+FULL: dict[str, Any] = {
+    "total_capacity_gb": 0,
+    "free_capacity_gb": 0,
+    "tier": "iron",
+    "multiattach": False,
+}
 ROUTES = (*pools.ROUTES, *types.ROUTES, *services.ROUTES, *capabilities.ROUTES)
 
 
