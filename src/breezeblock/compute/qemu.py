@@ -63,9 +63,12 @@ class QemuHypervisor(Hypervisor):
         binary = qemu_process.find_binary()
         async with self._turns[spec.uuid]:
             directory = self._directory(spec.uuid)
-            if _alive(directory) and (await self._look(directory)).state is not GuestState.STOPPED:
-                return await self._let_run(directory, ())
+            present = await self._look(directory) if _alive(directory) else None
+            if present is not None and present.state is GuestState.RUNNING:
+                return present
             plans = _plan_initial_disks(spec, directory)
+            if present is not None and present.state is GuestState.PAUSED:
+                return await self._let_run(directory, plans)
             command = qemu_command(binary, spec, directory, can.accelerator, plans)
             directory.prepare(spec)
             try:
@@ -97,9 +100,9 @@ class QemuHypervisor(Hypervisor):
 
     async def _let_run(self, directory: GuestDirectory, plans: Sequence[DiskPlan]) -> Guest:
         async with monitor(directory.qmp_socket) as qmp:
-            for plan in plans:
-                await qemu_disks.check_size(qmp, plan)
             if await _status(qmp) == "prelaunch":
+                for plan in plans:
+                    await qemu_disks.check_size(qmp, plan)
                 await qmp.execute("cont")
         return await self._look(directory)
 
