@@ -32,7 +32,9 @@ async def cloud(tmp_path: Path) -> AsyncIterator[Cloud]:
         yield opened
 
 
-async def failed_create(cloud: Cloud, request_id: str = "req-1", ident: str = IDENT) -> None:
+async def failed_create(
+    cloud: Cloud, request_id: str = "req-1", ident: str = IDENT, resource: str = VOLUME
+) -> None:
     """A create that went to the scheduler, tried the one pool that fits, and failed."""
     room = {"total_capacity_gb": 100, "free_capacity_gb": 100}
     pools = [
@@ -53,7 +55,7 @@ async def failed_create(cloud: Cloud, request_id: str = "req-1", ident: str = ID
             id=ident,
             workflow="create_volume",
             resource_type="volume",
-            resource_id=VOLUME,
+            resource_id=resource,
             project_id=PROJECT,
             user_id="u",
             request_id=request_id,
@@ -131,7 +133,7 @@ async def test_owners_see_the_reasons_but_no_names(cloud: Cloud, role: str) -> N
     assert any("free 1.00 GiB" in line for line in found["placement"]["summary"])
     assert found["failed_pools"] == [{"error": "the disk is on fire"}]
     assert found["failure"]["remedy"] == "Buy water."
-    assert sorted(found["trail"][1]) == ["at", "event", "seconds", "step"]
+    assert sorted(found["trail"][1]) == ["after", "at", "event", "seconds", "step"]
 
 
 async def test_results_are_shown_to_nobody(cloud: Cloud) -> None:
@@ -151,6 +153,27 @@ async def test_operations_of_a_request_or_of_a_resource_are_listed(cloud: Cloud)
     assert await requests(f"resource_id={VOLUME}") == ["req-1", "req-2"]
     assert await requests(f"resource_id={VOLUME}&request_id=req-2") == ["req-2"]
     assert await requests("request_id=nope") == []
+
+
+async def test_work_on_exports_belongs_to_the_volume_and_owners_do_not_see_the_host(
+    cloud: Cloud,
+) -> None:
+    await failed_create(cloud, resource=f"{VOLUME}@computehost")
+
+    async def resources(role: str) -> list[str]:
+        reply = await cloud.caller(role).get(f"/operations?resource_id={VOLUME}")
+        return [one["resource_id"] for one in reply.json()["operations"]]
+
+    assert await resources("admin") == [f"{VOLUME}@computehost"]
+    assert await resources("member") == [VOLUME]
+
+
+async def test_the_trail_tells_seconds_since_the_request(cloud: Cloud) -> None:
+    await failed_create(cloud)
+    first, second = (await show(cloud, "member"))["trail"]
+    assert first["after"] == 0
+    assert second["after"] >= 0
+    assert second["seconds"] == 0.5
 
 
 async def test_a_list_needs_a_request_or_a_resource(cloud: Cloud) -> None:

@@ -34,7 +34,7 @@ def view(call: ApiCall, operation: Operation) -> dict[str, Any]:
         "id": operation.id,
         "workflow": operation.workflow,
         "resource_type": operation.resource_type,
-        "resource_id": operation.resource_id,
+        "resource_id": operation.resource_id if operator else _without_host(operation.resource_id),
         "project_id": operation.project_id,
         "user_id": operation.user_id,
         "request_id": operation.request_id,
@@ -43,9 +43,7 @@ def view(call: ApiCall, operation: Operation) -> dict[str, Any]:
         "attempts": operation.attempts,
         "opened_at": _moment(operation.opened_at),
         "ended_at": _moment(operation.ended_at),
-        "trail": [
-            _entry(entry, FOR_OPERATORS if operator else FOR_ALL) for entry in operation.trail
-        ],
+        "trail": _trail(operation, FOR_OPERATORS if operator else FOR_ALL),
         "placement": _placement(operation.data.get("ranking"), for_user=not operator),
         "failed_pools": [
             {"pool": one["pool"], "error": one["error"]} if operator else {"error": one["error"]}
@@ -64,9 +62,19 @@ def _moment(seconds: float | None) -> str | None:
     return timestamp(datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None))
 
 
-def _entry(entry: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
-    shown = {key: entry[key] for key in keys if key in entry}
-    return {"at": _moment(entry.get("at")), **shown}
+def _without_host(resource_id: str) -> str:
+    """Work on an export is work on `<volume>@<host>`."""
+    return resource_id.partition("@")[0]
+
+
+def _trail(operation: Operation, keys: tuple[str, ...]) -> list[dict[str, Any]]:
+    """What happened: when (`after`: seconds since the request), and how long the work took."""
+    began = operation.trail[0]["at"] if operation.trail else 0.0
+    return [
+        {"at": _moment(entry["at"]), "after": round(entry["at"] - began, 6)}
+        | {key: entry[key] for key in keys if key in entry}
+        for entry in operation.trail
+    ]
 
 
 def _placement(ranking: Mapping[str, Any] | None, *, for_user: bool) -> dict[str, Any] | None:
@@ -86,13 +94,13 @@ def _placement(ranking: Mapping[str, Any] | None, *, for_user: bool) -> dict[str
 
 
 async def list_operations(call: ApiCall) -> dict[str, Any]:
-    """The operations of a request, or of a resource, or of both, oldest first."""
+    """The operations of a request, or of a resource with its exports, or both; oldest first."""
     request_id, resource_id = call.query.get("request_id"), call.query.get("resource_id")
 
     def read(tx: ReadTx) -> list[Operation]:
         if resource_id is None:
             return operations.of_request(tx, request_id or "")
-        found = operations.of_resource(tx, resource_id)
+        found = operations.touching(tx, resource_id)
         return [one for one in found if request_id in (None, one.request_id)]
 
     if not request_id and not resource_id:
