@@ -5,6 +5,7 @@ AUTH is none, admin_token or http_basic.
 """
 
 import sys
+import time
 
 import openstack
 
@@ -33,12 +34,14 @@ assert storage.get_volume(volume.id).description == "changed"
 storage.set_volume_metadata(volume, key="value")
 assert storage.get_volume(volume.id).metadata["key"] == "value"
 storage.extend_volume(volume, 2)
-volume = storage.wait_for_status(volume, status="available", interval=0.1, wait=60)
-assert storage.get_volume(volume.id).size == 2
+for _ in range(600):
+    volume = storage.get_volume(volume.id)
+    if volume.status == "available":
+        break
+    time.sleep(0.05)
+assert volume.size == 2
 
-made = storage.create_attachment(
-    volume.id, connector={"host": "sdk", "ip": "127.0.0.1"}, instance=None, mode="rw"
-)
+made = storage.create_attachment(volume.id, connector={"host": "sdk", "ip": "127.0.0.1"}, mode="rw")
 storage.complete_attachment(made.id)
 shown = storage.get_attachment(made.id)
 assert shown.connection_info["driver_volume_type"] == "nbd", shown.connection_info
