@@ -8,6 +8,22 @@ import msgspec
 
 from breezeblock.model.errors import InvalidState
 
+RESETTABLE = frozenset(
+    {
+        "available",
+        "backing-up",
+        "creating",
+        "deleted",
+        "deleting",
+        "error",
+        "error_deleting",
+        "restoring",
+        "unmanaging",
+        "updating",
+    }
+)
+"""Statuses that an administrator may name to os-reset_status."""
+
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """A snapshot as it stands in the database; `size` is the volume's in GiB when it was taken."""

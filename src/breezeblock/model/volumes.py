@@ -16,6 +16,33 @@ DELETABLE = frozenset(
     {"available", "error", "error_restoring", "error_extending", "error_managing"}
 )
 CLONABLE = frozenset({"available", "in-use"})
+RESETTABLE = frozenset(
+    {
+        "creating",
+        "available",
+        "deleting",
+        "error",
+        "error_deleting",
+        "error_managing",
+        "managing",
+        "attaching",
+        "in-use",
+        "detaching",
+        "maintenance",
+        "restoring-backup",
+        "error_restoring",
+        "reserved",
+        "awaiting-transfer",
+        "backing-up",
+        "error_backing-up",
+        "error_extending",
+        "downloading",
+        "uploading",
+        "retyping",
+        "extending",
+    }
+)
+"""Statuses that an administrator may name to os-reset_status; `deleting` is then refused."""
 FREE_TO_MIGRATE = frozenset({None, "deleting", "error", "success"})
 SHOWN_AS = {
     "managing": "creating",
@@ -129,6 +156,12 @@ def check_update(volume: Volume) -> None:
     """Whether name, description and flags may be changed."""
     if volume.status == "maintenance":
         raise _refuse("changed", volume, "its status is maintenance")
+
+
+def check_readonly_flag(volume: Volume) -> None:
+    """Whether the volume may be made read-only, or writable again."""
+    if volume.status != "available":
+        raise _refuse("made read-only or writable", volume, f"its status is {volume.shown_status}")
 
 
 def check_snapshot(volume: Volume, *, in_use_allowed: bool) -> None:

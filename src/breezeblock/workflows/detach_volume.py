@@ -21,6 +21,7 @@ from breezeblock.operations.submit import submit as submit_operation
 from breezeblock.operations.workflow import Done, Outcome, Run, Workflow
 from breezeblock.store import attachments, messages, volumes
 from breezeblock.store.store import ReadTx, WriteTx
+from breezeblock.workflows import hold_volume
 from breezeblock.workflows.attach_volume import export_id
 from breezeblock.workflows.doors import as_driver_volume, queue_of
 
@@ -82,6 +83,8 @@ def _disconnected(tx: WriteTx, data: Data) -> None:
 
 
 def _remove(tx: WriteTx, attachment_id: str, volume_id: str) -> None:
+    """The end of what os-begin_detaching announced, too."""
+    hold_volume.release(tx, volume_id)
     attachments.delete(tx, attachment_id)
     attachments.settle_volume(tx, volume_id)
 

@@ -1,0 +1,101 @@
+"""A storage backend in memory that can be told to fail, and to wait in the middle of a call."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from breezeblock.drivers.base import (
+    BackendConfig,
+    BackendStats,
+    ConnectionInfo,
+    Driver,
+    Item,
+    PoolStats,
+    Snapshot,
+    Source,
+    Volume,
+)
+
+
+class FakeDriver(Driver):
+    """Holds volumes, snapshots and exports as plain sets.
+
+    `failures` maps a verb to the error that it raises from now on; `gates` maps a verb to an event
+    that its calls wait for; `calls` lists (verb, id) in order.
+    """
+
+    def __init__(self, name: str = "fast", capacity: float = 1000.0) -> None:
+        super().__init__(BackendConfig(name=name, host="node1", state_dir=Path("unused")))
+        self.capacity = capacity
+        self.failures: dict[str, Exception] = {}
+        self.gates: dict[str, threading.Event] = {}
+        self.calls: list[tuple[str, str]] = []
+        self.sizes: dict[str, int] = {}
+        self.origins: dict[str, str] = {}
+        self.snapshots: dict[str, str] = {}
+        self.exports: set[tuple[str, str]] = set()
+
+    def _enter(self, verb: str, ident: str) -> None:
+        self.calls.append((verb, ident))
+        if verb in self.gates:
+            assert self.gates[verb].wait(timeout=60), f"nobody let {verb} go on"
+        if verb in self.failures:
+            raise self.failures[verb]
+
+    def close(self) -> None:
+        for gate in self.gates.values():
+            gate.set()
+
+    def setup(self) -> None:
+        """There is nothing to connect to."""
+
+    def stats(self) -> BackendStats:
+        pool = PoolStats(
+            name="pool0",
+            total_capacity_gb=self.capacity,
+            free_capacity_gb=self.capacity - sum(self.sizes.values()),
+            thin_provisioning_support=True,
+            multiattach=True,
+        )
+        return BackendStats("tests", "1", "fake", (pool,))
+
+    def create(self, volume: Volume, source: Source) -> None:
+        self._enter("create", volume.id)
+        self.sizes[volume.id] = volume.size
+        if source is not None:
+            self.origins[volume.id] = source.id
+
+    def delete(self, volume: Volume) -> None:
+        self._enter("delete", volume.id)
+        self.sizes.pop(volume.id, None)
+        self.exports = {one for one in self.exports if one[0] != volume.id}
+
+    def extend(self, volume: Volume, new_size: int) -> None:
+        self._enter("extend", volume.id)
+        self.sizes[volume.id] = max(self.sizes[volume.id], new_size)
+
+    def snapshot(self, snapshot: Snapshot) -> None:
+        self._enter("snapshot", snapshot.id)
+        self.snapshots[snapshot.id] = snapshot.volume_id
+
+    def delete_snapshot(self, snapshot: Snapshot) -> None:
+        self._enter("delete_snapshot", snapshot.id)
+        self.snapshots.pop(snapshot.id, None)
+
+    def export(
+        self, volume: Volume, connector: Mapping[str, Any], *, mode: str = "rw"
+    ) -> ConnectionInfo:
+        self._enter("export", volume.id)
+        self.exports.add((volume.id, connector["host"]))
+        data = {"address": f"{volume.id}@{connector['host']}", "volume_id": volume.id}
+        return ConnectionInfo("fake", data, {"mount_point_base": "/mnt"})
+
+    def unexport(self, volume: Volume, host: str) -> None:
+        self._enter("unexport", volume.id)
+        self.exports.discard((volume.id, host))
+
+    def inventory(self) -> list[Item]:
+        return [Item("volume", ident, size) for ident, size in self.sizes.items()]

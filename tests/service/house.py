@@ -1,0 +1,209 @@
+"""The whole block storage service in one process: API, scheduler, volume service, fake backends.
+
+The one place that assembles it for tests. Callers are those of `catalog_fixture`: a token says
+user, project and role. Requests go through HTTP, work through the bus and the engine; nothing is
+called behind the API's back except to put a row into a state that no call leads to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from breezeblock.api.application import Application
+from breezeblock.api.routes import ROUTES
+from breezeblock.auth.authenticators import Authenticator
+from breezeblock.bus.memory import MemoryBus
+from breezeblock.config import Config, build
+from breezeblock.drivers.backend import Backend
+from breezeblock.model.volumes import Volume
+from breezeblock.operations.engine import Engine, send_wakes
+from breezeblock.operations.explain import explain
+from breezeblock.operations.waiting import Waiter
+from breezeblock.scheduler.registry import load_filters, load_weighers
+from breezeblock.store import schema, services, snapshots, volumes
+from breezeblock.store.store import ReadTx, Store, WriteTx
+from breezeblock.store.tables import operations
+from breezeblock.web.app import make_app
+from breezeblock.web.service import block_storage
+from breezeblock.workflows.doors import SCHEDULER, Doors, Scheduling
+from breezeblock.workflows.pool_view import PoolView
+from breezeblock.workflows.registry import REGISTRY
+from tests.service.catalog_fixture import POLICY, PROJECT, Caller, Cloud, Personas
+from tests.service.fake_driver import FakeDriver
+
+HOLD = "hold_volume"
+
+
+@dataclass(frozen=True)
+class House(Cloud):
+    """The running service, its backends, and shortcuts for what tests need first."""
+
+    drivers: list[FakeDriver] = field(default_factory=list)
+
+    @property
+    def driver(self) -> FakeDriver:
+        return self.drivers[0]
+
+    async def quiet(self) -> None:
+        """Wait until no operation is open but those that wait for a client."""
+        while await self.app.store.read(_open_operations):
+            await asyncio.sleep(0.01)
+
+    async def volume(self, size: int = 1, caller: Caller | None = None, **wishes: Any) -> str:
+        """A new volume, made by the API and settled; its id."""
+        caller = caller or self.member
+        reply = await caller.post("/volumes", {"volume": {"size": size, **wishes}})
+        assert reply.status_code == 202, reply.text
+        await self.quiet()
+        return str(reply.json()["volume"]["id"])
+
+    async def snapshot(self, volume_id: str, **wishes: Any) -> str:
+        """A new snapshot, settled; its id."""
+        body = {"snapshot": {"volume_id": volume_id, **wishes}}
+        reply = await self.member.post("/snapshots", body)
+        assert reply.status_code == 202, reply.text
+        await self.quiet()
+        return str(reply.json()["snapshot"]["id"])
+
+    async def attachment(self, volume_id: str, host: str = "", server: str = "") -> str:
+        """An attachment, reserved or (with a host) connected; its id."""
+        wishes: dict[str, Any] = {"volume_uuid": volume_id}
+        wishes |= {"instance_uuid": server} if server else {}
+        wishes |= {"connector": {"host": host, "mountpoint": "/dev/vdb"}} if host else {}
+        reply = await self.member.post("/attachments", {"attachment": wishes})
+        assert reply.status_code == 200, reply.text
+        return str(reply.json()["attachment"]["id"])
+
+    async def in_use(self, volume_id: str, host: str = "compute1", server: str = "") -> str:
+        """Attach the volume to its end; the attachment's id."""
+        ident = await self.attachment(volume_id, host, server)
+        reply = await self.member.post(f"/attachments/{ident}/action", {"os-complete": None})
+        assert reply.status_code == 204, reply.text
+        return ident
+
+    async def multiattach_type(self) -> str:
+        await self.new_type("shared", extra_specs={"multiattach": "<is> True"})
+        return "shared"
+
+    async def act(
+        self,
+        volume_id: str,
+        action: str,
+        value: Any = None,
+        caller: Caller | None = None,
+        version: str = "3.71",
+    ) -> httpx2.Response:
+        """One action on a volume."""
+        caller = caller or self.member
+        return await caller.post(f"/volumes/{volume_id}/action", {action: value}, version)
+
+    async def show(self, volume_id: str, caller: Caller | None = None) -> dict[str, Any]:
+        reply = await (caller or self.member).get(f"/volumes/{volume_id}")
+        assert reply.status_code == 200, reply.text
+        shown: dict[str, Any] = reply.json()["volume"]
+        return shown
+
+    async def status(self, volume_id: str) -> str:
+        """The volume's status, or "gone"."""
+        found = await self.row(volume_id)
+        return found.status if found else "gone"
+
+    async def row(self, volume_id: str) -> Volume | None:
+        return await self.app.store.read(lambda tx: volumes.find(tx, volume_id))
+
+    async def put(self, volume_id: str, **values: Any) -> None:
+        """Bring a volume into a state that no call leads to, or not now."""
+        await self.app.store.write(lambda tx: volumes.update(tx, volume_id, **values))
+
+    async def put_snapshot(self, snapshot_id: str, **values: Any) -> None:
+        await self.app.store.write(lambda tx: snapshots.update(tx, snapshot_id, **values))
+
+
+def _open_operations(tx: ReadTx) -> bool:
+    statement = operations.select().where(
+        operations.c.state == "open", operations.c.workflow != HOLD
+    )
+    return tx.first(statement) is not None
+
+
+@asynccontextmanager
+async def open_house(
+    directory: Path,
+    drivers: Sequence[FakeDriver] | None = None,
+    authenticator: Authenticator | None = None,
+    zones: Iterable[str] = ("nova",),
+    **settings: Any,
+) -> AsyncIterator[House]:
+    """A house over these backends, one a zone; `settings` are the configuration's."""
+    config = build({"host": "node1", **settings})
+    known = list(drivers) if drivers is not None else [FakeDriver()]
+    zone_of = list(zones)
+    backends = [
+        Backend(driver, availability_zone=zone_of[number % len(zone_of)], threads=4)
+        for number, driver in enumerate(known)
+    ]
+    store = Store(f"sqlite:///{directory / 'breezeblock.sqlite'}")
+    bus = MemoryBus()
+    await bus.start()
+    schema.upgrade(store)
+    await schema.ensure_default_type(store, config.default_volume_type)
+    store.on_commit = partial(send_wakes, bus)
+    engine = _engine(config, store, bus, backends)
+    await engine.start()
+    await _serve(engine, backends)
+    waiter = Waiter(store, bus, "tests")
+    await waiter.start()
+    app = Application(config, store, waiter)
+    asgi = make_app(
+        block_storage(max_limit=config.api.max_limit),
+        ROUTES,
+        app=app,
+        authenticator=authenticator or Personas(),
+        policy=POLICY,
+    )
+    transport = httpx2.ASGITransport(app=asgi)
+    try:
+        async with httpx2.AsyncClient(transport=transport, base_url="http://cloud") as client:
+            yield House(app, client, known)
+    finally:
+        for backend in backends:
+            backend.close()
+        await engine.close()
+        await bus.close()
+        store.close()
+
+
+def _engine(config: Config, store: Store, bus: MemoryBus, backends: list[Backend]) -> Engine:
+    doors = Doors(
+        store,
+        pools=PoolView(store, down_time=config.service_down_time, max_age=0.0),
+        scheduling=Scheduling(load_filters(), load_weighers()),
+        backends={backend.name: backend for backend in backends},
+    )
+    return Engine(store, bus, REGISTRY, doors, explain, host="node1", poll=0.5)
+
+
+async def _serve(engine: Engine, backends: list[Backend]) -> None:
+    await engine.serve(SCHEDULER, in_flight=8)
+    for backend in backends:
+        await backend.setup()
+        reports = backend.reports(await backend.call(backend.driver.stats))
+        await engine.store.write(partial(_report, backend=backend, reports=reports))
+        await engine.serve(backend.queue, in_flight=4)
+
+
+def _report(tx: WriteTx, backend: Backend, reports: dict[str, dict[str, Any]]) -> None:
+    zone = backend.availability_zone
+    services.report(tx, services.VOLUME, backend.name, zone, backend_state="up")
+    services.report_pools(tx, backend.name, reports)
+
+
+__all__ = ["PROJECT", "House", "open_house"]
