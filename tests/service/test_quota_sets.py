@@ -103,6 +103,8 @@ async def test_id_and_tenant_id_are_accepted_and_ignored(cloud: Cloud) -> None:
         {"volumes": 2147483648},
         {"volumes": "many"},
         {"volumes": "²"},
+        {"volumes": "٣"},
+        {"volumes": "--1"},
         {"volumes": ""},
         {"volumes": 1.5},
         {"volumes": True},
@@ -114,6 +116,11 @@ async def test_a_wrong_update_changes_nothing(cloud: Cloud, wanted: dict[str, An
     reply = await cloud.admin.put(PATH, {"quota_set": wanted})
     assert (reply.status_code, list(reply.json())) == (400, ["badRequest"])
     assert await quota(cloud) == {**FIXED, **OF_DEFAULT, "id": PROJECT}
+
+
+async def test_an_owner_that_no_row_can_hold_is_refused(cloud: Cloud) -> None:
+    path, wanted = f"/os-quota-sets/{'f' * 256}", {"quota_set": {"volumes": 5}}
+    assert (await cloud.admin.put(path, wanted)).status_code == 400
 
 
 async def test_an_unknown_key_is_named(cloud: Cloud) -> None:

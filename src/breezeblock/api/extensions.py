@@ -29,6 +29,7 @@ EXTENSIONS = {
     "os-types-manage": ("TypesManage", "Create, change and delete volume types."),
     "os-used-limits": ("UsedLimits", "Usage beside the limits."),
     "os-vol-host-attr": ("VolumeHostAttribute", "The pool that holds a volume."),
+    "os-vol-image-meta": ("VolumeImageMetadata", "What a volume keeps of the image it came from."),
     "os-vol-mig-status-attr": ("VolumeMigStatusAttribute", "Whether a volume is being migrated."),
     "os-vol-tenant-attr": ("VolumeTenantAttribute", "The project that owns a volume."),
     "os-volume-actions": ("VolumeActions", "Attach, detach, extend and other actions on volumes."),

@@ -5,6 +5,7 @@ A quota set holds the fixed resources and three more for every volume type.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,9 +19,11 @@ from breezeblock.web.routes import Route
 from breezeblock.web.types import MAX_INT, Body
 
 IGNORED = frozenset({"id", "tenant_id"})
+LONGEST_OWNER = 255
 NO_USAGE = frozenset({"per_volume_gigabytes"})
 """Limits of one volume, not of what the project has in sum."""
 
+_DIGITS = re.compile(r"-?[0-9]{1,10}", re.ASCII)
 Limits = dict[str, Any]
 """Resource → limit as sent: a whole number or its text; see `limit_of`."""
 
@@ -91,6 +94,8 @@ def set_limits(
 
     Raises InvalidInput for unknown names and bad values, InvalidState below what is in use.
     """
+    if len(owner) > LONGEST_OWNER:
+        raise InvalidInput(f"A project id has at most {LONGEST_OWNER} characters.")
     known = frozenset(_resources(tx, call))
     for name, value in wanted.items():
         if name not in known:
@@ -103,7 +108,7 @@ def set_limits(
 
 
 def _limit(name: str, value: object) -> int:
-    if isinstance(value, str) and value.removeprefix("-").isdecimal() and len(value) <= 11:
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
         value = int(value)
     if type(value) is not int or not -1 <= value <= MAX_INT:
         raise InvalidInput(f"Quota {name} must be a whole number from -1 to {MAX_INT}.")
