@@ -22,7 +22,8 @@ from typing import Any
 
 import httpx2
 
-from breezeblock.exports import stop_all
+from breezeblock.drivers.base import BackendConfig
+from breezeblock.drivers.local import LocalDriver
 from tests.e2e.guests import IMAGE_CACHE
 from tests.engines.process import free_port
 
@@ -140,7 +141,7 @@ class Deployment:
                 process.wait()
         _end_guests(self.data / "guests")
         for backend in (self.data / "backends").glob("*"):
-            stop_all(backend)
+            LocalDriver(BackendConfig(backend.name, "any", backend)).stop_all()
         shutil.rmtree(self.home, ignore_errors=True)
 
     # -- requests ----------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import msgspec
+import uvloop
 from cyclopts import Parameter
 
 from breezeblock.cli import logs
@@ -58,7 +59,8 @@ def run(
     )
     logs.set_up(config.log_level)
     try:
-        asyncio.run(serve(config, roles))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(config, roles))
     except (OSError, ValueError) as error:
         raise ConfigError(str(error)) from None
 

@@ -99,5 +99,8 @@ def _listen(host: str, port: int) -> socket.socket:
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
     listening = socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    # Accepted sockets inherit it. asyncio would not set it on a socket of protocol number 0, and an
+    # answer in two packets would then wait 40 ms for the client's delayed acknowledgement.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listening.setblocking(False)
     return listening
