@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -93,6 +94,19 @@ async def test_concurrent_charges_never_pass_the_limit(store: Store) -> None:
     assert used(store, "p") == 7
 
 
+async def test_a_caller_who_gives_up_does_not_harm_the_store(store: Store) -> None:
+    def slow(tx: WriteTx) -> None:
+        time.sleep(0.05)
+
+    waiting = [asyncio.create_task(store.write(slow)) for _ in range(10)]
+    await asyncio.sleep(0.02)
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    await store.write(charge("p", 1))
+    assert used(store, "p") == 1
+
+
 async def test_the_limit_of_the_project_goes_before_the_default_class(store: Store) -> None:
     def limits(tx: WriteTx) -> dict[str, int]:
         quotas.set_limit(tx, quotas.DEFAULT_CLASS, "volumes", 5)
@@ -104,8 +118,6 @@ async def test_the_limit_of_the_project_goes_before_the_default_class(store: Sto
 
 
 async def test_the_database_clock_is_close_to_ours_and_has_fractions(store: Store) -> None:
-    import time
-
     clock = await store.read(lambda tx: tx.clock())
     assert abs(clock - time.time()) < 5
     assert clock != int(clock)

@@ -73,8 +73,9 @@ class Failure:
 
     @property
     def text(self) -> str:
-        """Message, cause and remedy as one text."""
-        return " ".join(part for part in (self.message, self.cause, self.remedy) if part)
+        """Message, cause and remedy as one text of sentences."""
+        parts = [part.strip() for part in (self.message, self.cause, self.remedy) if part.strip()]
+        return " ".join(part if part[-1] in ".!?:" else f"{part}." for part in parts)
 
 
 class OperationFailed(BreezeblockError):

@@ -64,3 +64,8 @@ def page(tx: ReadTx, query: ListQuery, project_id: str | None) -> Page:
 
 def delete(tx: WriteTx, message_id: str) -> None:
     tx.run(messages.delete().where(messages.c.id == message_id))
+
+
+def forget_expired(tx: WriteTx) -> int:
+    """Remove messages whose life time is over; how many."""
+    return tx.run(messages.delete().where(messages.c.expires_at < tx.now))

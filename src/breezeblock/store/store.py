@@ -139,7 +139,9 @@ class _SqliteWriter:
                 batch.append(more)
             self._commit_together(batch)
 
-    def _commit_together(self, batch: list[_Job]) -> None:
+    def _commit_together(self, jobs: list[_Job]) -> None:
+        # A caller who was cancelled while he waited wants nothing any more.
+        batch = [job for job in jobs if job.future.set_running_or_notify_cancel()]
         done: list[tuple[_Job, Any, list[Wake]]] = []
         try:
             with self._engine.begin() as connection:

@@ -33,7 +33,6 @@ class Data(msgspec.Struct, frozen=True):
 
     new_size: int
     old_size: int
-    type_name: str
     extra_specs: dict[str, str] = {}
 
 
@@ -53,9 +52,9 @@ def submit(
     rules.check_extend(volume, new_size, in_use_allowed=in_use_allowed)
     volume_type = volume_types.get(tx, volume.volume_type_id)
     rules.check_size(new_size, volume_type.extra_specs)
-    data = Data(new_size, volume.size, volume_type.name, volume_type.extra_specs)
+    data = Data(new_size, volume.size, volume_type.extra_specs)
     if volume.consumes_quota:
-        quotas.charge(tx, volume.project_id, _growth(data), limits)
+        quotas.charge(tx, volume.project_id, _growth(data, volume_type.name), limits)
     volumes.transition(tx, volume.id, {volume.status}, "extending", previous_status=volume.status)
     return submit_operation(tx, WORKFLOW, caller, volume.id, data, SCHEDULER)
 
@@ -140,9 +139,9 @@ def _settle_status(tx: WriteTx, volume_id: str) -> None:
     attachments.settle_volume(tx, volume_id)
 
 
-def _growth(data: Data, sign: int = 1) -> dict[str, int]:
+def _growth(data: Data, type_name: str, sign: int = 1) -> dict[str, int]:
     growth = sign * (data.new_size - data.old_size)
-    return {"gigabytes": growth, f"gigabytes_{data.type_name}": growth}
+    return {"gigabytes": growth, f"gigabytes_{type_name}": growth}
 
 
 def _settle_failure(tx: WriteTx, operation: Operation, data: Data, failure: Failure) -> None:
@@ -151,7 +150,9 @@ def _settle_failure(tx: WriteTx, operation: Operation, data: Data, failure: Fail
     if volume is None:
         return
     if volume.consumes_quota and volume.size == data.old_size:
-        quotas.charge(tx, volume.project_id, _growth(data, -1), {})
+        # The type may have been renamed meanwhile, and its usage with it.
+        name = volume_types.get(tx, volume.volume_type_id).name
+        quotas.charge(tx, volume.project_id, _growth(data, name, -1), {})
     if failure.code == "no-room":
         attachments.settle_volume(tx, volume.id)
     else:
