@@ -1,0 +1,100 @@
+"""The doors that compute steps make their effects through (design, law 9)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from breezeblock.compute.block_storage import BlockStorage
+from breezeblock.compute.hypervisor import Hypervisor
+from breezeblock.config import Config
+from breezeblock.model.servers import Server
+from breezeblock.store.store import Store
+
+INITIATOR_NAME = Path("/etc/iscsi/initiatorname.iscsi")
+
+
+@dataclass(frozen=True)
+class LocalHost:
+    """The compute host that an agent runs on: its hypervisor, and how it treats guests."""
+
+    name: str
+    ip: str
+    hypervisor: Hypervisor
+    kernel: Path | None = None
+    initrd: Path | None = None
+    shutdown_timeout: float = 60.0
+    detach_timeout: float = 20.0
+    initiator: str | None = None
+
+    @classmethod
+    def of(cls, config: Config, hypervisor: Hypervisor) -> LocalHost:
+        compute = config.compute
+        return cls(
+            name=compute_host(config),
+            ip=compute.ip,
+            hypervisor=hypervisor,
+            kernel=Path(compute.kernel) if compute.kernel else None,
+            initrd=Path(compute.initrd) if compute.initrd else None,
+            shutdown_timeout=compute.shutdown_timeout,
+            detach_timeout=compute.detach_timeout,
+            initiator=iscsi_initiator(INITIATOR_NAME),
+        )
+
+    def connector(self, device: str | None) -> Mapping[str, Any]:
+        """What storage has to know of this host to let it in (connection_info.md section 1)."""
+        found = {
+            "platform": os.uname().machine,
+            "os_type": "linux",
+            "ip": self.ip,
+            "host": self.name,
+            "multipath": False,
+            "enforce_multipath": False,
+            "do_local_attach": False,
+            "mountpoint": device,
+            "initiator": self.initiator,
+        }
+        return {key: value for key, value in found.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Doors:
+    """What a process offers its steps. Only an agent has a host."""
+
+    store: Store
+    block_storage: BlockStorage
+    local: LocalHost | None = None
+
+    @property
+    def host(self) -> LocalHost:
+        """The host, which must be here: the queue brought the work to its agent."""
+        if self.local is None:
+            raise RuntimeError("this process is no compute agent")
+        return self.local
+
+    def storage_of(self, server: Server) -> BlockStorage:
+        """Block storage on behalf of the server's owner."""
+        return self.block_storage.of(server.user_id, server.project_id)
+
+
+def compute_host(config: Config) -> str:
+    """This compute host's name."""
+    return config.compute.host or config.hostname
+
+
+def queue_of(host: str) -> str:
+    """The topic that a host's agent takes work from."""
+    return f"compute.{host}"
+
+
+def iscsi_initiator(path: Path) -> str | None:
+    """The host's IQN, from open-iscsi's file; None without one."""
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return None
+    names = [line.partition("=")[2].strip() for line in lines if line.startswith("InitiatorName=")]
+    return names[0] if names else None

@@ -1,0 +1,55 @@
+"""What several workflows do with a server's volumes: reserve, connect, describe, release.
+
+Every function here may run again, after a crash or beside a late twin: attachments are looked for
+by volume and server before one is made, and all that are found are removed together.
+"""
+
+from __future__ import annotations
+
+from breezeblock.compute.block_storage import BlockStorage
+from breezeblock.compute.doors import LocalHost
+from breezeblock.compute.hypervisor import Disk
+from breezeblock.model.servers import ServerVolume
+
+GIB = 1024**3
+
+
+async def reserve(storage: BlockStorage, volume_id: str, server_id: str) -> str:
+    """See to it that the volume is reserved for the server; returns the attachment's id."""
+    present = await storage.attachments(volume_id, server_id)
+    # One that is further on comes first: its export exists already.
+    present.sort(key=lambda one: (one.status != "attached", one.status != "attaching", one.id))
+    return present[0].id if present else (await storage.reserve(volume_id, server_id)).id
+
+
+async def connect(
+    storage: BlockStorage, host: LocalHost, attachment_id: str, device: str | None
+) -> None:
+    """See to it that the volume is exported to this host."""
+    if (await storage.attachment(attachment_id)).status != "attached":
+        # A connector given to a complete attachment would put the volume back to `attaching`.
+        await storage.connect(attachment_id, host.connector(device))
+
+
+async def disk_of(storage: BlockStorage, row: ServerVolume) -> Disk:
+    """A connected volume as the hypervisor wants it. Its secrets are asked for each time anew."""
+    volume_id, attachment_id = row.volume_id or "", row.attachment_id or ""
+    attachment = await storage.attachment(attachment_id)
+    volume = await storage.volume(volume_id)
+    return Disk(
+        volume_id=volume_id,
+        connection_info=attachment.connection_info or {},
+        device=None if row.is_root else row.device,
+        boot=row.is_root,
+        size_bytes=volume.size * GIB,
+    )
+
+
+async def release(storage: BlockStorage, row: ServerVolume) -> None:
+    """Remove every attachment that the server has on the volume."""
+    attachments = {row.attachment_id} if row.attachment_id else set()
+    if row.volume_id:
+        found = await storage.attachments(row.volume_id, row.server_id)
+        attachments |= {one.id for one in found}
+    for attachment_id in sorted(attachments):
+        await storage.delete_attachment(attachment_id)

@@ -1,0 +1,115 @@
+"""The compute service: its API, and the agent on a compute host. Either, or both in one process.
+
+They share the compute database and the bus, and nothing else; block storage is reached over HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from breezeblock.auth.policy import Policy
+from breezeblock.compute.agent import Agent
+from breezeblock.compute.api.application import Application
+from breezeblock.compute.api.policy import DEFAULTS
+from breezeblock.compute.api.routes import ROUTES
+from breezeblock.compute.block_storage import BlockStorage, open_block_storage
+from breezeblock.compute.doors import Doors, LocalHost, compute_host
+from breezeblock.compute.explain import explain
+from breezeblock.compute.hypervisor import Hypervisor
+from breezeblock.compute.qemu import QemuHypervisor
+from breezeblock.compute.workflows.registry import REGISTRY
+from breezeblock.config import Config
+from breezeblock.model.ids import new_id
+from breezeblock.operations.engine import Engine
+from breezeblock.operations.sweep import end_overdue
+from breezeblock.operations.waiting import Waiter
+from breezeblock.services.api import authenticator, check_listen
+from breezeblock.store.store import Store, StoreUnavailable
+from breezeblock.web.app import AsgiApp, make_app
+from breezeblock.web.server import HttpServer
+from breezeblock.web.service import compute
+
+if TYPE_CHECKING:
+    from breezeblock.services.process import Process
+
+log = structlog.get_logger()
+
+GUESTS = "guests"
+"""Folder of the guests, in the data directory."""
+
+
+async def start_compute(
+    process: Process, store: Store, hypervisor: Hypervisor | None = None
+) -> None:
+    """Start the process's compute roles and register their closing. Raises ConfigError, OSError.
+
+    `hypervisor`: another one than this host's QEMU, for tests.
+    """
+    config, stack = process.config, process._stack
+    storage = open_block_storage(config)
+    stack.push_async_callback(storage.close)
+    local = None
+    if "compute-agent" in process.roles:
+        runs = hypervisor or QemuHypervisor(config.data_dir / GUESTS)
+        local = LocalHost.of(config, runs)
+    doors = Doors(store, storage, local)
+    engine = Engine(
+        store,
+        process.bus,
+        REGISTRY,
+        doors,
+        explain,
+        host=compute_host(config),
+        lease=config.operations.lease,
+        poll=config.operations.poll,
+    )
+    await engine.start()
+    stack.push_async_callback(engine.close)
+    if local is not None:
+        agent = Agent(engine, doors, config.availability_zone, config.report_interval)
+        await agent.start()
+        stack.push_async_callback(agent.close)
+    if "compute-api" in process.roles:
+        waiter = Waiter(store, process.bus, f"compute-api.{new_id()}")
+        await waiter.start()
+        sweep = asyncio.create_task(_sweep(engine, config))
+        stack.push_async_callback(_cancel, sweep)
+        check_listen(config, config.compute.listen)
+        app = compute_app(config, store, waiter, storage)
+        server = HttpServer(app, config.compute.listen, config.compute.port)
+        await process._serve("compute-api", server)
+
+
+def compute_app(config: Config, store: Store, waiter: Waiter, storage: BlockStorage) -> AsgiApp:
+    """The compute API as an ASGI application."""
+    own_rules = Path(config.auth.policy_file) if config.auth.policy_file else None
+    return make_app(
+        compute(max_limit=config.api.max_limit, project_id_regex=config.api.project_id_regex),
+        ROUTES,
+        app=Application(config, store, waiter, storage),
+        authenticator=authenticator(config),
+        policy=Policy(own_rules, defaults=DEFAULTS),
+    )
+
+
+async def _sweep(engine: Engine, config: Config) -> None:
+    """End what no agent has come for in time, so that no server stays in a passing state."""
+    while True:
+        try:
+            await end_overdue(engine, config.operations.deadline)
+        except StoreUnavailable as error:
+            log.warning("database away", error=str(error))
+        except Exception:
+            log.exception("sweep failed")
+        await asyncio.sleep(config.report_interval)
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
