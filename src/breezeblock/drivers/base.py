@@ -165,7 +165,7 @@ class Driver(ABC):
         that serves the same backend.
         """
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - many drivers have nothing to stop
         """The process ends: stop threads. Exports stay up: guests go on without us."""
 
     @abstractmethod

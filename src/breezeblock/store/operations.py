@@ -29,7 +29,10 @@ def _operation(row: sa.Row[Any]) -> Operation:
 
 
 def insert(tx: WriteTx, operation: Operation, *, delay: float = 0.0) -> None:
-    """Open an operation, due after `delay` seconds. Raises Conflict when the resource has an open one (design, law 4)."""
+    """Open an operation, due after `delay` seconds.
+
+    Raises Conflict when the resource has an open one (design, law 4).
+    """
     values = {name: getattr(operation, name) for name in operation.__struct_fields__}
     values |= {"opened_at": db_now(), "due_at": db_now() + delay if delay else 0.0}
     if not tx.insert_unless_taken(operations.insert().values(values)):

@@ -3,9 +3,9 @@
     api        submit   os-begin_detaching: `detaching`; os-reserve: `attaching`
     scheduler  expire   the client never came back: the status that the attachments say
 
-Between such a call and the next the client is in charge (Nova unplugs the device meanwhile). When it
-dies there, nobody would ever settle the status; so the hold is an operation like any other, which
-its own end (os-roll_detaching, the detach, os-attach, …) releases, and time does otherwise.
+Between such a call and the next the client is in charge (Nova unplugs the device meanwhile). When
+it dies there, nobody would ever settle the status; so the hold is an operation like any other,
+which its own end (os-roll_detaching, the detach, os-attach, …) releases, and time does otherwise.
 """
 
 from __future__ import annotations
