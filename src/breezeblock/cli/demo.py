@@ -75,7 +75,8 @@ class _Demo:
         self.requests: list[tuple[str, str]] = []
 
     def say(self, text: str) -> None:
-        self.console.print(f"[dim]{time.monotonic() - self.began:6.1f} s[/dim]  {text}")
+        elapsed = time.monotonic() - self.began
+        self.console.print(f"[dim]{elapsed:6.1f} s[/dim]  {text}", soft_wrap=True, highlight=False)
 
     async def run(self) -> None:
         try:
