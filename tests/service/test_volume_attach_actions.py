@@ -1,0 +1,248 @@
+"""Attaching by actions on the volume, the way before attachments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from breezeblock.drivers.base import PermanentError
+from tests.service.house import House
+
+SERVER = "11111111-1111-1111-1111-111111111111"
+CONNECTOR = {"connector": {"host": "compute1", "multipath": False}}
+ATTACH = {"instance_uuid": SERVER, "mountpoint": "/dev/vdb", "mode": "rw"}
+
+
+async def _attached(house: House, volume: str) -> None:
+    await house.act(volume, "os-reserve")
+    await house.act(volume, "os-initialize_connection", CONNECTOR)
+    reply = await house.act(volume, "os-attach", ATTACH)
+    assert reply.status_code == 202, reply.text
+
+
+async def test_the_whole_way_there_and_back(house: House) -> None:
+    volume = await house.volume()
+    assert (await house.act(volume, "os-reserve")).status_code == 202
+    assert await house.status(volume) == "attaching"
+
+    reply = await house.act(volume, "os-initialize_connection", CONNECTOR)
+    assert reply.status_code == 200
+    assert reply.json()["connection_info"] == {
+        "driver_volume_type": "fake",
+        "data": {
+            "address": f"{volume}@compute1",
+            "volume_id": volume,
+            "access_mode": "rw",
+            "encrypted": False,
+            "qos_specs": None,
+            "cacheable": False,
+            "enforce_multipath": False,
+        },
+        "mount_point_base": "/mnt",
+        "enforce_multipath": False,
+    }
+    assert await house.status(volume) == "attaching"
+
+    assert (await house.act(volume, "os-attach", ATTACH)).status_code == 202
+    shown = await house.show(volume, house.admin)
+    (use,) = shown["attachments"]
+    assert (shown["status"], use["server_id"], use["device"]) == ("in-use", SERVER, "/dev/vdb")
+    assert use["host_name"] == "compute1"
+    assert shown["metadata"] == {"readonly": "False", "attached_mode": "rw"}
+
+    assert (await house.act(volume, "os-begin_detaching")).status_code == 202
+    assert (await house.act(volume, "os-terminate_connection", CONNECTOR)).status_code == 202
+    assert await house.status(volume) == "detaching"
+    assert house.driver.exports == set()
+
+    assert (await house.act(volume, "os-detach", {})).status_code == 202
+    shown = await house.show(volume)
+    assert (shown["status"], shown["attachments"]) == ("available", [])
+    assert "attached_mode" not in shown["metadata"]
+    assert (await house.member.get("/attachments")).json() == {"attachments": []}
+
+
+async def test_connecting_a_host_again_gives_the_same_answer_and_no_second_row(
+    house: House,
+) -> None:
+    volume = await house.volume()
+    first = await house.act(volume, "os-initialize_connection", CONNECTOR)
+    again = await house.act(volume, "os-initialize_connection", CONNECTOR)
+    assert again.json() == first.json()
+    assert len((await house.member.get("/attachments")).json()["attachments"]) == 1
+    assert await house.status(volume) == "available"
+
+
+async def test_a_connection_that_was_not_used_is_taken_back(house: House) -> None:
+    volume = await house.volume()
+    await house.act(volume, "os-reserve")
+    await house.act(volume, "os-initialize_connection", CONNECTOR)
+    assert (await house.act(volume, "os-terminate_connection", CONNECTOR)).status_code == 202
+    assert house.driver.exports == set()
+    assert await house.status(volume) == "available"
+    assert (await house.member.get("/attachments")).json() == {"attachments": []}
+
+
+async def test_a_failed_connection_tells_why_and_leaves_nothing_behind(house: House) -> None:
+    volume = await house.volume()
+    await house.act(volume, "os-reserve")
+    house.driver.failures["export"] = PermanentError("no tool")
+    reply = await house.act(volume, "os-initialize_connection", CONNECTOR)
+    assert reply.status_code == 500
+    assert "no tool" in reply.json()["computeFault"]["message"]
+    house.driver.failures.clear()
+    await house.act(volume, "os-unreserve")
+    assert await house.status(volume) == "available"
+    await house.act(volume, "os-terminate_connection", CONNECTOR)
+    assert (await house.member.get("/attachments")).json() == {"attachments": []}
+
+
+async def test_no_connector_in_terminate_means_every_host(house: House) -> None:
+    volume = await house.volume()
+    await _attached(house, volume)
+    other = {"connector": {"host": "compute2"}}
+    assert (await house.act(volume, "os-initialize_connection", other)).status_code == 200
+    assert len(house.driver.exports) == 2
+    await house.act(volume, "os-terminate_connection", {"connector": None})
+    assert house.driver.exports == set()
+    assert await house.status(volume) == "in-use"
+
+
+async def test_attaching_without_a_connection_makes_an_attachment(house: House) -> None:
+    volume = await house.volume()
+    await house.act(volume, "os-reserve")
+    wish = {"host_name": "bare1", "mountpoint": "/dev/sdb"}
+    assert (await house.act(volume, "os-attach", wish)).status_code == 202
+    (use,) = (await house.show(volume, house.admin))["attachments"]
+    assert (use["host_name"], use["server_id"]) == ("bare1", None)
+
+
+async def test_detaching_what_is_still_connected_shuts_the_host_out(house: House) -> None:
+    volume = await house.volume()
+    await _attached(house, volume)
+    assert (await house.act(volume, "os-detach", None)).status_code == 202
+    assert house.driver.exports == set()
+    assert await house.status(volume) == "available"
+
+
+async def test_several_attachments_need_to_be_named(house: House) -> None:
+    volume = await house.volume(volume_type=await house.multiattach_type())
+    first = await house.in_use(volume, "compute1", SERVER)
+    await house.in_use(volume, "compute2")
+    assert (await house.act(volume, "os-detach", {})).status_code == 400
+    named = {"attachment_id": first}
+    assert (await house.act(volume, "os-detach", named)).status_code == 202
+    assert await house.status(volume) == "in-use"
+
+
+async def test_detaching_what_is_gone_is_accepted(house: House) -> None:
+    volume = await house.volume()
+    await house.put(volume, status="detaching")
+    gone = {"attachment_id": SERVER}
+    assert (await house.act(volume, "os-detach", gone)).status_code == 202
+    assert await house.status(volume) == "available"
+
+
+async def test_an_administrator_detaches_by_force(house: House) -> None:
+    volume = await house.volume()
+    ident = await house.in_use(volume)
+    reply = await house.act(volume, "os-force_detach", {"attachment_id": ident}, house.admin)
+    assert reply.status_code == 202
+    assert house.driver.exports == set()
+    assert await house.status(volume) == "available"
+
+
+async def test_a_detach_is_announced_and_rolled_back(house: House) -> None:
+    volume = await house.volume()
+    await _attached(house, volume)
+    await house.act(volume, "os-begin_detaching")
+    assert (await house.act(volume, "os-roll_detaching", {})).status_code == 202
+    assert await house.status(volume) == "in-use"
+    assert (await house.act(volume, "os-roll_detaching", {})).status_code == 202
+    assert await house.status(volume) == "in-use"
+
+
+async def test_a_reservation_is_given_back(house: House) -> None:
+    volume = await house.volume()
+    await house.act(volume, "os-reserve")
+    assert (await house.act(volume, "os-reserve")).status_code == 400
+    assert (await house.act(volume, "os-unreserve")).status_code == 202
+    assert await house.status(volume) == "available"
+    assert (await house.member.delete(f"/volumes/{volume}")).status_code == 202
+
+
+async def test_giving_back_does_not_take_a_newer_attachment_away(house: House) -> None:
+    volume = await house.volume()
+    await house.attachment(volume, "compute1")
+    await house.act(volume, "os-unreserve")
+    assert await house.status(volume) == "attaching"
+
+
+async def test_another_servers_volume_is_not_connected(house: House) -> None:
+    volume = await house.volume()
+    await house.in_use(volume, "compute2", SERVER)
+    assert (await house.act(volume, "os-initialize_connection", CONNECTOR)).status_code == 409
+    assert house.driver.exports == {(volume, "compute2")}
+
+
+async def test_a_readonly_volume_is_attached_readonly(house: House) -> None:
+    volume = await house.volume()
+    await house.act(volume, "os-update_readonly_flag", {"readonly": True})
+    await house.act(volume, "os-reserve")
+    assert (await house.act(volume, "os-attach", ATTACH)).status_code == 400
+    assert (await house.act(volume, "os-attach", {**ATTACH, "mode": "ro"})).status_code == 202
+    assert (await house.show(volume))["metadata"] == {"readonly": "True", "attached_mode": "ro"}
+
+
+async def test_deleting_a_connected_volume_strands_no_export(house: House) -> None:
+    volume = await house.volume()
+    await house.act(volume, "os-initialize_connection", CONNECTOR)
+    assert (await house.member.delete(f"/volumes/{volume}")).status_code == 202
+    await house.quiet()
+    assert house.driver.exports == set()
+    assert await house.status(volume) == "gone"
+
+
+@pytest.mark.parametrize(
+    ("action", "value"),
+    [
+        ("os-initialize_connection", {}),
+        ("os-initialize_connection", {"connector": "compute1"}),
+        ("os-initialize_connection", {"connector": {"ip": "::1"}}),
+        ("os-terminate_connection", {}),
+        ("os-terminate_connection", {"connector": {}}),
+        ("os-attach", {"mountpoint": "/dev/vdb"}),
+        ("os-attach", {**ATTACH, "mode": "wr"}),
+        ("os-attach", {**ATTACH, "unknown": 1}),
+        ("os-attach", ATTACH),
+        ("os-detach", {"attachment_id": "zz"}),
+        ("os-begin_detaching", {}),
+    ],
+)
+async def test_bad_requests_are_refused(house: House, action: str, value: Any) -> None:
+    volume = await house.volume()
+    assert (await house.act(volume, action, value)).status_code == 400
+    assert await house.status(volume) == "available"
+
+
+@pytest.mark.parametrize(
+    ("action", "value"),
+    [
+        ("os-reserve", None),
+        ("os-unreserve", None),
+        ("os-begin_detaching", None),
+        ("os-roll_detaching", None),
+        ("os-initialize_connection", CONNECTOR),
+        ("os-terminate_connection", CONNECTOR),
+        ("os-attach", ATTACH),
+        ("os-detach", None),
+    ],
+)
+async def test_who_may_not_is_told_so_or_finds_nothing(
+    house: House, action: str, value: Any
+) -> None:
+    volume = await house.volume()
+    assert (await house.act(volume, action, value, house.reader)).status_code == 403
+    assert (await house.act(volume, action, value, house.other)).status_code == 404
+    assert await house.status(volume) == "available"
