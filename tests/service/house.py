@@ -140,9 +140,13 @@ async def open_house(
     drivers: Sequence[FakeDriver] | None = None,
     authenticator: Authenticator | None = None,
     zones: Iterable[str] = ("nova",),
+    database: str = "",
     **settings: Any,
 ) -> AsyncIterator[House]:
-    """A house over these backends, one a zone; `settings` are the configuration's."""
+    """A house over these backends, one a zone; `settings` are the configuration's.
+
+    `database` is a SQLAlchemy URL; by default SQLite in the directory.
+    """
     config = build({"host": "node1", **settings})
     known = list(drivers) if drivers is not None else [FakeDriver()]
     zone_of = list(zones)
@@ -150,7 +154,7 @@ async def open_house(
         Backend(driver, availability_zone=zone_of[number % len(zone_of)], threads=4)
         for number, driver in enumerate(known)
     ]
-    store = Store(f"sqlite:///{directory / 'breezeblock.sqlite'}")
+    store = Store(database or f"sqlite:///{directory / 'breezeblock.sqlite'}")
     bus = MemoryBus()
     await bus.start()
     schema.upgrade(store)

@@ -21,6 +21,7 @@ ALIASES = {
     "attached_host": attachments.c.host_name,
 }
 """Further names of columns in list queries."""
+_SHOWN = [one for one in attachments.c if one.name not in ("connector", "connection_info")]
 
 
 def _attachment(row: sa.Row[Any]) -> Attachment:
@@ -56,13 +57,14 @@ def of_volume(tx: ReadTx, volume_id: str) -> list[Attachment]:
 
 
 def attached_to(tx: ReadTx, volume_ids: Iterable[str]) -> dict[str, list[Attachment]]:
-    """Volume id → its complete attachments: what a list of volumes shows."""
+    """Volume id → its complete attachments, as a list of volumes shows them: without connector and
+    connection_info, which are large and secret."""
     found: dict[str, list[Attachment]] = {}
     wanted = list(volume_ids)
-    statement = sa.select(attachments).where(
+    statement = sa.select(*_SHOWN).where(
         attachments.c.volume_id.in_(wanted), attachments.c.attach_status == "attached"
     )
-    for row in tx.rows(statement) if wanted else ():
+    for row in tx.rows(statement.order_by(attachments.c.created_at)) if wanted else ():
         found.setdefault(row.volume_id, []).append(_attachment(row))
     return found
 
