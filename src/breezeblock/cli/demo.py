@@ -30,7 +30,7 @@ from breezeblock.config import Config, build
 from breezeblock.model.operation import Operation
 from breezeblock.services.process import Process
 from breezeblock.store import operations
-from breezeblock.store.store import ReadTx, Store
+from breezeblock.store.store import Store
 
 PATIENCE = 180.0
 SIZE = 1
@@ -149,12 +149,15 @@ class _Demo:
 
     async def _request(self, method: str, url: str, body: Any = None) -> dict[str, Any]:
         headers = {"OpenStack-API-Version": "volume 3.71, compute 2.90"}
+        began = time.monotonic()
         reply = await self.http.request(method, url, json=body, headers=headers)
         if reply.status_code >= 400:
             raise DemoFailed(f"{method} {url}: {reply.status_code} {reply.text}")
         if method != "GET":
             path = url.split("/v", 1)[-1].partition("/")[2]
-            self.requests.append((f"{method} /{path}", reply.headers["x-openstack-request-id"]))
+            took = 1000 * (time.monotonic() - began)
+            what = f"{method} /{path}  (reply {reply.status_code} after {took:.0f} ms)"
+            self.requests.append((what, reply.headers["x-openstack-request-id"]))
         answer: dict[str, Any] = reply.json() if reply.content else {}
         return answer
 
@@ -253,23 +256,20 @@ class _Demo:
     # -- what happened -----------------------------------------------------------------------------
 
     async def _show_ways(self) -> None:
-        """Print the way of each request, from both services' operations."""
-        found: dict[str, list[Operation]] = {}
-        idents = [ident for _what, ident in self.requests]
+        """Print the way of each request, from both services' operations in the order of time.
+
+        What the agent asked of block storage on a request's behalf stands behind that request.
+        """
+        names = {ident: what for what, ident in self.requests}
+        found: list[Operation] = []
         for url in (self.config.database_url, self.config.compute_database_url):
             store = Store(url, threads=1)
-            for operation in await store.read(lambda tx: _of_requests(tx, idents)):
-                found.setdefault(operation.request_id, []).append(operation)
+            found += await store.read(operations.everything)
             store.close()
-        for what, ident in self.requests:
-            if ident in found:
-                self.console.rule(f"{what}  ({ident})")
-            for operation in found.get(ident, []):
-                show(self.console, operation)
-
-
-def _of_requests(tx: ReadTx, idents: list[str]) -> list[Operation]:
-    return [one for ident in idents for one in operations.of_request(tx, ident)]
+        for operation in sorted(found, key=lambda one: one.opened_at):
+            what = names.get(operation.request_id, "    asked by the compute agent:")
+            self.console.print(f"\n{what}", soft_wrap=True, highlight=False)
+            show(self.console, operation)
 
 
 def _free_ports(number: int) -> list[int]:

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 from rich.console import Console
-from rich.table import Table
 
 from breezeblock.config import Config, load
 from breezeblock.model.operation import Operation
@@ -59,26 +58,28 @@ def _lookup(tx: ReadTx, ident: str) -> list[Operation]:
 
 
 def show(console: Console, operation: Operation) -> None:
-    """Print one operation as a table: each stop, how long the work took and what was before it."""
-    table = Table(title=f"{operation.workflow} {operation.resource_id}: {operation.state}")
-    for heading in ("at", "queue", "step", "work", "event", "note"):
-        table.add_column(heading, justify="right" if heading in ("at", "work") else "left")
-    for entry in operation.trail:
-        table.add_row(*_row(entry, operation.opened_at))
-    console.print(table)
+    """Print the way of one operation: each stop, the time on the way to it and the work there."""
+    trail = operation.trail
+    whole = 1000 * (trail[-1]["at"] - trail[0]["at"]) if trail else 0.0
+    head = f"{operation.workflow} {operation.resource_id}: {operation.state} after {whole:.0f} ms"
+    console.print(f"  [bold]{head}[/bold]", soft_wrap=True, highlight=False)
+    before = trail[0]["at"] if trail else 0.0
+    for entry in trail:
+        console.print(_stop(entry, before), soft_wrap=True, highlight=False, markup=False)
+        before = entry["at"]
     for refusal in operation.data.get("ranking", {}).get("refusals", []):
-        console.print(f"  refused {refusal['pool']}: {refusal['filter']}: {refusal['reason']}")
+        text = f"      refused {refusal['pool']}: {refusal['filter']}: {refusal['reason']}"
+        console.print(text, soft_wrap=True, highlight=False, markup=False)
     if operation.failure:
-        console.print(f"  failed: {operation.failure}")
+        console.print(f"      failed: {operation.failure}", soft_wrap=True, markup=False)
 
 
-def _row(entry: dict[str, Any], opened_at: float) -> tuple[str, ...]:
-    work = entry.get("seconds")
-    return (
-        f"+{1000 * (entry['at'] - opened_at):.1f} ms",
-        str(entry.get("queue", "http")),
-        str(entry["step"]),
-        f"{1000 * work:.1f} ms" if work is not None else "",
-        str(entry["event"]),
-        str(entry.get("note", "")),
-    )
+def _stop(entry: dict[str, Any], before: float) -> str:
+    """One line: where, what was done there, what came of it, and the two times."""
+    if "queue" not in entry:
+        return f"    {'http -> api':<44} {entry['event']}"
+    work = 1000 * entry.get("seconds", 0.0)
+    travel = max(0.0, 1000 * (entry["at"] - before) - work)
+    where = f"queue {entry['queue']} -> {entry['step']}"
+    note = f"  ({entry['note']})" if entry.get("note") else ""
+    return f"    {where:<44} {entry['event']:<10} way {travel:6.1f} ms  work {work:6.1f} ms{note}"

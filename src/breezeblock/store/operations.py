@@ -72,6 +72,12 @@ def touching(tx: ReadTx, resource_id: str) -> list[Operation]:
     return [_operation(row) for row in tx.rows(statement)]
 
 
+def everything(tx: ReadTx, limit: int = 1000) -> list[Operation]:
+    """The newest operations, oldest first."""
+    statement = sa.select(operations).order_by(operations.c.opened_at.desc()).limit(limit)
+    return [_operation(row) for row in reversed(tx.rows(statement))]
+
+
 def of_request(tx: ReadTx, request_id: str) -> list[Operation]:
     """What one API request set going, oldest first."""
     statement = sa.select(operations).where(operations.c.request_id == request_id)
