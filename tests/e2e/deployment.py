@@ -105,13 +105,20 @@ class Deployment:
             try:
                 reply = await self.http.get(f"{root}/healthcheck")
                 pools = await self.volume("GET", "/scheduler-stats/get_pools")
-                if reply.status_code == 200 and pools.json()["pools"]:
+                if reply.status_code == 200 and pools.json()["pools"] and await self._hosts_up():
                     return
             except (httpx2.HTTPError, KeyError, ValueError):
                 pass
             self.check()
             assert time.monotonic() < deadline, f"not ready: {self.logs()}"
             await asyncio.sleep(0.1)
+
+    async def _hosts_up(self) -> bool:
+        """Whether servers can be had, where there is a compute service at all."""
+        if not any(not roles or "compute" in roles for roles in self.roles):
+            return True
+        root = self.compute_url.removesuffix("/v2.1")
+        return (await self.http.get(f"{root}/healthcheck")).status_code == 200
 
     def check(self) -> None:
         """Every process still runs."""
@@ -183,6 +190,19 @@ class Deployment:
             if resource["status"] not in passing:
                 return resource
             assert time.monotonic() < deadline, f"{resource}\n{self.logs()}"
+            await asyncio.sleep(0.05)
+
+    async def until_volume_is(
+        self, status: str, ident: str, patience: float = PATIENCE
+    ) -> dict[str, Any]:
+        """The volume, once it has the status: for what goes on after a request is answered."""
+        deadline = time.monotonic() + patience
+        while True:
+            found = await self.volume("GET", f"/volumes/{ident}")
+            volume: dict[str, Any] = found.json()["volume"]
+            if volume["status"] == status:
+                return volume
+            assert time.monotonic() < deadline, f"{volume}\n{self.logs()}"
             await asyncio.sleep(0.05)
 
     async def until_gone(self, path: str, patience: float = PATIENCE) -> None:

@@ -175,6 +175,6 @@ async def test_openstackclient_servers_booted_from_a_volume(
     assert shown["attachments"][0]["server_id"] == server["id"]
     assert [row["Name"] for row in openstack("server", "list", "-f", "json")] == ["guest"]
     openstack("server", "remove", "volume", "guest", "data")
-    assert (await open_cloud.settled("volumes", "volume", data))["status"] == "available"
+    await open_cloud.until_volume_is("available", data)
     openstack("server", "delete", "--wait", "guest")
     openstack("volume", "delete", "data", "root")

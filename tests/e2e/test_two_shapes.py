@@ -119,7 +119,7 @@ async def test_a_text_travels_on_a_volume_from_guest_to_guest(deployment: Deploy
             "POST", attached, {"volumeAttachment": {"volumeId": volume}}
         )
         assert reply.status_code == 200, reply.text
-        assert (await deployment.settled("volumes", "volume", volume))["status"] == "in-use"
+        await deployment.until_volume_is("in-use", volume)
         disk = await guest.find_disk(volume)
         await guest.run(f"echo carried | dd of={disk} conv=fsync 2>/dev/null")
         reply = await deployment.volume(
@@ -134,7 +134,7 @@ async def test_a_text_travels_on_a_volume_from_guest_to_guest(deployment: Deploy
     grown = await deployment.settled("volumes", "volume", volume)
     assert (grown["status"], grown["size"]) == ("in-use", 2)
     assert (await deployment.compute("DELETE", f"{attached}/{volume}")).status_code == 202
-    assert (await deployment.settled("volumes", "volume", volume))["status"] == "available"
+    await deployment.until_volume_is("available", volume)
     reply = await deployment.compute(
         "POST",
         f"/servers/{second}/os-volume_attachments",
@@ -146,6 +146,6 @@ async def test_a_text_travels_on_a_volume_from_guest_to_guest(deployment: Deploy
         assert (await guest.run(f"head -c 7 {disk}")) == "carried"
     for ident in (first, second):
         assert (await deployment.compute("DELETE", f"/servers/{ident}")).status_code == 204
-    assert (await deployment.settled("volumes", "volume", volume))["status"] == "available"
+    await deployment.until_volume_is("available", volume)
     assert (await deployment.volume("DELETE", f"/volumes/{volume}")).status_code == 202
     await deployment.until_gone(f"/volumes/{volume}")

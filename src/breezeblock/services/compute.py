@@ -29,6 +29,7 @@ from breezeblock.operations.engine import Engine
 from breezeblock.operations.sweep import end_overdue
 from breezeblock.operations.waiting import Waiter
 from breezeblock.services.api import authenticator, check_listen
+from breezeblock.store import servers
 from breezeblock.store.store import Store, StoreUnavailable
 from breezeblock.web.app import AsgiApp, make_app
 from breezeblock.web.server import HttpServer
@@ -94,7 +95,17 @@ def compute_app(config: Config, store: Store, waiter: Waiter, storage: BlockStor
         app=Application(config, store, waiter, storage),
         authenticator=authenticator(config),
         policy=Policy(own_rules, defaults=DEFAULTS),
+        ready=lambda: _any_host_up(config, store),
     )
+
+
+async def _any_host_up(config: Config, store: Store) -> bool:
+    """Whether a server could be started now: what the compute API's health check says."""
+    try:
+        hosts = await store.read(lambda tx: servers.hosts(tx, config.service_down_time))
+    except StoreUnavailable:
+        return False
+    return any(host.up for host in hosts)
 
 
 async def _sweep(engine: Engine, config: Config) -> None:

@@ -68,9 +68,9 @@ class Process:
 
     @property
     def _spread_out(self) -> bool:
-        return {"api", "scheduler", "volume"} - set(self.roles) != set() and bool(
-            {"api", "scheduler", "volume"} & set(self.roles)
-        )
+        """Whether some role's partners run elsewhere: then they can only meet on a broker."""
+        together = ({"api", "scheduler", "volume"}, {"compute-api", "compute-agent"})
+        return any(0 < len(group & set(self.roles)) < len(group) for group in together)
 
     async def start(self) -> None:
         """Bring up all roles; returns when the APIs accept connections.

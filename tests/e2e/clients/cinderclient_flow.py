@@ -4,6 +4,7 @@ usage: cinderclient_flow.py VOLUME_ENDPOINT AUTH [USER PASSWORD]
 AUTH is noauth, none or http_basic.
 """
 
+import contextlib
 import sys
 import time
 
@@ -103,10 +104,8 @@ except faults.BadRequest as error:
     assert "size" in str(error)
 else:
     raise AssertionError("a volume of 0 GiB was accepted")
-try:
+with contextlib.suppress(faults.NotFound):
     cinder.volumes.get("11111111-1111-1111-1111-111111111111")
-except faults.NotFound:
-    pass
 
 snapshot.delete()
 for one in (volume, clone, thawed):
