@@ -95,8 +95,9 @@ class LocalDriver(Driver):
     @_in_our_words()
     def setup(self) -> None:
         self.close()
-        for part in (self._locks, self._manifests, self._layers):
-            part.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        parts = [part.directory for part in (self._locks, self._manifests, self._layers)]
+        for directory in (self.config.state_dir, *parts):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._locks.hold("setup"):
             _recognise(self.options.path, self.config.state_dir)
         _own_directory(self.options.socket_dir)

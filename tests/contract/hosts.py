@@ -1,0 +1,136 @@
+"""A host that uses exported volumes: QEMU's block layer as the client, for every transport.
+
+`Disk` is one open connection (a qemu-io process); it says of each command whether it was
+acknowledged. With `reconnect` the connection waits for a server that is away, as guests' do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from breezeblock.drivers.base import ConnectionInfo
+
+PROMPT = b"qemu-io> "
+
+
+class Host:
+    """A host by its name, which it also uses in its connector."""
+
+    def __init__(self, name: str, directory: Path) -> None:
+        self.name = name
+        self.directory = directory
+        self.connector = {"host": name, "ip": "127.0.0.1"}
+
+    @contextmanager
+    def open(
+        self, info: ConnectionInfo, *, reconnect: int = 0, read_only: bool = False
+    ) -> Iterator[Disk]:
+        """Connect. Raises ConnectionError when the server does not let us in."""
+        options = ["-r"] if read_only else []
+        disk = Disk([*options, *self._command(info, reconnect)])
+        try:
+            yield disk
+        finally:
+            disk.close()
+
+    def refused(self, info: ConnectionInfo) -> bool:
+        """Whether the server does not let us in."""
+        try:
+            with self.open(info):
+                return False
+        except ConnectionError:
+            return True
+
+    def _command(self, info: ConnectionInfo, reconnect: int) -> list[str]:
+        secrets = self.directory / str(info.data["volume_id"])
+        node, objects = REACH[info.driver_volume_type](info.data, secrets)
+        if reconnect:
+            node["reconnect-delay"] = reconnect
+        helpers = [word for one in objects for word in ("--object", json.dumps(one))]
+        return [*helpers, f"json:{json.dumps(node)}"]
+
+
+class Disk:
+    """A volume that a host has open. Every method tells whether the command succeeded."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        self._process = subprocess.Popen(
+            ["qemu-io", "-t", "writeback", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        complaint = self._answer()
+        if self._process.poll() is not None:
+            self.close()
+            raise ConnectionError(complaint)
+        size = self._ask("length")
+        self.gib = int(size.removesuffix(" GiB")) if size.endswith(" GiB") else 0
+
+    def write(self, byte: int, *, offset: int = 0, length: int = 65536) -> bool:
+        return "wrote" in self._ask(f"write -P {byte} {offset} {length}")
+
+    def reads(self, byte: int, *, offset: int = 0, length: int = 65536) -> bool:
+        """Whether the place holds this byte all over."""
+        return self._ask(f"read -P {byte} {offset} {length}").startswith("read ")
+
+    def flush(self) -> bool:
+        return self._ask("flush") == ""
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def _ask(self, command: str) -> str:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(f"{command}\n".encode())
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            return "qemu-io has ended"
+        return self._answer()
+
+    def _answer(self) -> str:
+        """What it says until it asks for the next command (one at a time: it loses others)."""
+        assert self._process.stdout is not None
+        said = b""
+        while not said.endswith(PROMPT):
+            more = os.read(self._process.stdout.fileno(), 65536)
+            if not more:
+                self._process.wait()
+                return f"{said.decode()} qemu-io has ended"
+            said += more
+        return said.removesuffix(PROMPT).decode().strip()
+
+
+Reach = Callable[[Mapping[str, Any], Path], tuple[dict[str, Any], list[dict[str, Any]]]]
+
+
+def _nbd(data: Mapping[str, Any], secrets: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    node: dict[str, Any] = {"driver": "nbd", "export": data["export"]}
+    if data["transport"] == "unix":
+        return {**node, "server": {"type": "unix", "path": data["path"]}}, []
+    node["server"] = {"type": "inet", "host": data["host"], "port": str(data["port"])}
+    key = data.get("tls_psk_key")
+    if key is None:
+        return node, []
+    secrets.mkdir(parents=True, exist_ok=True)
+    (secrets / "keys.psk").write_text(f"{data['tls_psk_username']}:{key}\n")
+    credentials = {
+        "qom-type": "tls-creds-psk",
+        "id": "keys",
+        "dir": str(secrets),
+        "username": data["tls_psk_username"],
+        "endpoint": "client",
+    }
+    return {**node, "tls-creds": "keys"}, [credentials]
+
+
+REACH: Mapping[str, Reach] = {"nbd": _nbd}
+"""driver_volume_type → QEMU's node for the volume, and the objects that it needs."""
