@@ -15,13 +15,17 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx2
 
+from breezeblock.compute import guest_agent
+from breezeblock.compute.guest_directory import GuestDirectory
+from breezeblock.compute.guest_image import ensure_guest_image
 from breezeblock.drivers.base import BackendConfig
 from breezeblock.drivers.local import LocalDriver
 from tests.e2e.guests import IMAGE_CACHE
@@ -46,7 +50,7 @@ class Deployment:
 
     def __post_init__(self) -> None:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.http = httpx2.AsyncClient(timeout=PATIENCE, headers={"X-Auth-Token": "demo:demo"})
+        self.http = httpx2.AsyncClient(timeout=PATIENCE, headers={"X-Auth-Token": "admin:admin"})
 
     @property
     def volume_url(self) -> str:
@@ -79,8 +83,7 @@ class Deployment:
     def _config(self) -> Path:
         path = self.home / "config.json"
         if not path.exists():
-            image = next(IMAGE_CACHE.glob("guest-*"), None)
-            guest = {"kernel": f"{image}/vmlinuz", "initrd": f"{image}/initrd"} if image else {}
+            image = ensure_guest_image(IMAGE_CACHE, print)
             tree = {
                 "data": str(self.data),
                 "report_interval": 1.0,
@@ -91,7 +94,8 @@ class Deployment:
                 **self.settings,
                 "compute": {
                     "port": self.compute_port,
-                    **guest,
+                    "kernel": str(image.kernel),
+                    "initrd": str(image.initrd),
                     **self.settings.get("compute", {}),
                 },
             }
@@ -176,6 +180,30 @@ class Deployment:
         reply = await self.volume("POST", "/volumes", {"volume": {"size": size, **values}})
         assert reply.status_code == 202, reply.text
         return await self.settled("volumes", "volume", reply.json()["volume"]["id"])
+
+    async def create_server(self, name: str) -> str:
+        """A server with our own kernel and no volume, waited for until it is ACTIVE; its id."""
+        flavors = (await self.compute("GET", "/flavors")).json()["flavors"]
+        body = {"server": {"name": name, "flavorRef": flavors[0]["id"], "networks": "none"}}
+        reply = await self.compute("POST", "/servers", body)
+        assert reply.status_code == 202, reply.text
+        ident = str(reply.json()["server"]["id"])
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            found = (await self.compute("GET", f"/servers/{ident}")).json()["server"]
+            if found["status"] != "BUILD":
+                break
+            assert time.monotonic() < deadline, f"{found}\n{self.logs()}"
+            await asyncio.sleep(0.1)
+        assert found["status"] == "ACTIVE", found
+        return ident
+
+    @asynccontextmanager
+    async def inside(self, server: str) -> AsyncIterator[guest_agent.GuestAgent]:
+        """A shell in the server's guest."""
+        directory = GuestDirectory.of(self.data / "guests", server)
+        async with guest_agent.connect(directory.agent_socket, patience=120) as agent:
+            yield agent
 
     async def settled(
         self, collection: str, kind: str, ident: str, patience: float = PATIENCE

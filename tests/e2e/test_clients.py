@@ -156,25 +156,33 @@ async def test_the_cinder_command_without_authentication(open_cloud: Deployment)
     assert "ID" in listed
 
 
-async def test_openstackclient_servers_booted_from_a_volume(
+async def test_openstackclient_boots_a_server_from_a_volume(
     open_cloud: Deployment, openstack
 ) -> None:
     flavor = openstack("flavor", "list", "-f", "json")[0]["Name"]
     openstack("volume", "create", "--size", "1", "--bootable", "root")
-    data = openstack("volume", "create", "--size", "1", "-f", "json", "data")["id"]
     server = openstack(
-        *("server", "create", "--flavor", flavor, "--volume", "root", "--network", "none"),
-        *("--wait", "-f", "json", "guest"),
+        *("server", "create", "--flavor", flavor, "--volume", "root", "--nic", "none"),
+        *("--wait", "-f", "json", "booted"),
     )
     assert server["status"] == "ACTIVE"
     root = openstack("volume", "show", "-f", "json", "root")
     assert root["attachments"][0]["device"] == "/dev/vda"
+    assert [row["Name"] for row in openstack("server", "list", "-f", "json")] == ["booted"]
+    openstack("server", "delete", "--wait", "booted")
+    openstack("volume", "delete", "root")
+
+
+async def test_openstackclient_adds_and_removes_a_volume(open_cloud: Deployment, openstack) -> None:
+    server = await open_cloud.create_server("guest")
+    async with open_cloud.inside(server) as guest:  # a guest that boots ignores the removal
+        await guest.run("true")
+    data = openstack("volume", "create", "--size", "1", "-f", "json", "data")["id"]
     openstack("server", "add", "volume", "guest", "data")
     shown = openstack("volume", "show", "-f", "json", "data")
     assert shown["status"] == "in-use"
-    assert shown["attachments"][0]["server_id"] == server["id"]
-    assert [row["Name"] for row in openstack("server", "list", "-f", "json")] == ["guest"]
+    assert shown["attachments"][0]["server_id"] == server
     openstack("server", "remove", "volume", "guest", "data")
     await open_cloud.until_volume_is("available", data)
     openstack("server", "delete", "--wait", "guest")
-    openstack("volume", "delete", "data", "root")
+    openstack("volume", "delete", "data")

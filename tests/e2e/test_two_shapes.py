@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import aio_pika
 import pytest
 import pytest_asyncio
 
-from breezeblock.compute import guest_agent
-from breezeblock.compute.guest_directory import GuestDirectory
-from breezeblock.compute.guest_image import ensure_guest_image
 from tests.e2e.deployment import Deployment, one_process, spread_out
-from tests.e2e.guests import IMAGE_CACHE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=["one process", "spread out"])
 async def deployment(request: pytest.FixtureRequest) -> AsyncIterator[Deployment]:
-    ensure_guest_image(IMAGE_CACHE, print)
     if request.param == "one process":
         made = one_process()
     else:
@@ -88,33 +82,13 @@ async def test_fifty_volumes_at_once_all_become_available(deployment: Deployment
         await deployment.until_gone(f"/volumes/{volume['id']}")
 
 
-async def server(deployment: Deployment, name: str) -> str:
-    flavors = (await deployment.compute("GET", "/flavors")).json()["flavors"]
-    body = {"server": {"name": name, "flavorRef": flavors[0]["id"], "networks": "none"}}
-    reply = await deployment.compute("POST", "/servers", body)
-    assert reply.status_code == 202, reply.text
-    ident = str(reply.json()["server"]["id"])
-    for _ in range(600):
-        found = (await deployment.compute("GET", f"/servers/{ident}")).json()["server"]
-        if found["status"] != "BUILD":
-            break
-        await asyncio.sleep(0.1)
-    assert found["status"] == "ACTIVE", found
-    return ident
-
-
-@asynccontextmanager
-async def inside(deployment: Deployment, ident: str) -> AsyncIterator[guest_agent.GuestAgent]:
-    directory = GuestDirectory.of(deployment.data / "guests", ident)
-    async with guest_agent.connect(directory.agent_socket, patience=120) as agent:
-        yield agent
-
-
 async def test_a_text_travels_on_a_volume_from_guest_to_guest(deployment: Deployment) -> None:
     volume = (await deployment.create_volume())["id"]
-    first, second = await asyncio.gather(server(deployment, "a"), server(deployment, "b"))
+    first, second = await asyncio.gather(
+        deployment.create_server("a"), deployment.create_server("b")
+    )
     attached = f"/servers/{first}/os-volume_attachments"
-    async with inside(deployment, first) as guest:
+    async with deployment.inside(first) as guest:
         reply = await deployment.compute(
             "POST", attached, {"volumeAttachment": {"volumeId": volume}}
         )
@@ -141,7 +115,7 @@ async def test_a_text_travels_on_a_volume_from_guest_to_guest(deployment: Deploy
         {"volumeAttachment": {"volumeId": volume}},
     )
     assert reply.status_code == 200, reply.text
-    async with inside(deployment, second) as guest:
+    async with deployment.inside(second) as guest:
         disk = await guest.find_disk(volume)
         assert (await guest.run(f"head -c 7 {disk}")) == "carried"
     for ident in (first, second):
