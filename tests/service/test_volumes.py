@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from pathlib import Path
 from typing import Any
@@ -527,6 +528,21 @@ async def test_force_cuts_short_what_is_under_way(house: House) -> None:
     assert await house.status(ident) == "gone"
     usage = (await house.member.get(f"/os-quota-sets/{PROJECT}?usage=true")).json()["quota_set"]
     assert (usage["volumes"]["in_use"], usage["gigabytes"]["in_use"]) == (0, 0)
+
+
+async def test_force_looks_for_remains_on_the_pool_that_was_at_work(tmp_path: Path) -> None:
+    first, second = FakeDriver("a"), FakeDriver("b")
+    first.failures["create"] = PermanentError("no")
+    second.gates["create"] = threading.Event()
+    async with open_house(tmp_path, [first, second]) as house:
+        reply = await house.member.post("/volumes", {"volume": {"size": 1}})
+        ident = reply.json()["volume"]["id"]
+        while ("create", ident) not in second.calls:
+            await asyncio.sleep(0.01)
+        assert (await house.admin.delete(f"/volumes/{ident}?force=true")).status_code == 202
+        second.gates["create"].set()
+        await house.quiet()
+        assert ("delete", ident) in second.calls
 
 
 async def test_a_volume_without_a_place_is_gone_at_once(tmp_path: Path) -> None:
