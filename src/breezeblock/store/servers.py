@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from breezeblock.model.errors import InvalidInput, NotFound
 from breezeblock.model.listing import ListQuery, Page
-from breezeblock.model.servers import ComputeHost, Server, ServerVolume
+from breezeblock.model.servers import ComputeHost, Flavor, Server, ServerVolume, VolumeSource
 from breezeblock.store import listing
 from breezeblock.store.clock import db_now
 from breezeblock.store.store import ReadTx, WriteTx
@@ -18,11 +18,12 @@ from breezeblock.store.tables import compute_hosts, server_volumes, servers
 
 
 def _server(row: sa.Row[Any]) -> Server:
-    return msgspec.convert(dict(row._mapping), Server)
+    return Server(**{**row._mapping, "flavor": msgspec.convert(row.flavor, Flavor)})
 
 
 def _volume(row: sa.Row[Any]) -> ServerVolume:
-    return msgspec.convert(dict(row._mapping), ServerVolume)
+    source = msgspec.convert(row.source, VolumeSource | None)
+    return ServerVolume(**{**row._mapping, "source": source})
 
 
 def _values(struct: msgspec.Struct) -> dict[str, Any]:

@@ -131,7 +131,8 @@ def _source(device: BlockDevice) -> VolumeSource:
 
 def next_device(wanted: str | None, names: Iterable[str | None]) -> str:
     """The name of one more disk beside those with these names."""
-    taken = {slot for slot in range(SLOTS) if device_name(slot) in set(names)}
+    present = set(names)
+    taken = {slot for slot in range(SLOTS) if device_name(slot) in present}
     with device_names_on_the_wire():
         return device_name(choose_slot(wanted, taken))
 

@@ -18,7 +18,7 @@ from breezeblock.compute.workflows import volumes
 from breezeblock.compute.workflows.undoing import Undoable, undoable
 from breezeblock.model.errors import Failure, OperationFailed
 from breezeblock.model.operation import Operation
-from breezeblock.model.servers import Server, ServerVolume
+from breezeblock.model.servers import DELETING, Server, ServerVolume
 from breezeblock.operations.submit import Caller
 from breezeblock.operations.submit import submit as submit_operation
 from breezeblock.operations.workflow import Done, Next, Outcome, Run, Workflow
@@ -111,8 +111,8 @@ async def _get(run: Run[Data]) -> tuple[Server, ServerVolume]:
     found: tuple[Server, ServerVolume] | None = await run.doors.store.read(
         lambda tx: _find(tx, run.data)
     )
-    if found is None:
-        raise OperationFailed(Failure(code="gone", message="The server is not there any more."))
+    if found is None or found[0].task_state == DELETING:
+        raise OperationFailed(Failure(code="gone", message="The server is being deleted."))
     return found
 
 

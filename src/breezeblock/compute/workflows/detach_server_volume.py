@@ -21,7 +21,7 @@ from breezeblock.compute.workflows.attach_server_volume import RESOURCE, turn_of
 from breezeblock.compute.workflows.undoing import LONGEST_PAUSE, Undoable, undoable
 from breezeblock.model.errors import Failure, OperationFailed
 from breezeblock.model.operation import Operation
-from breezeblock.model.servers import Server, ServerVolume
+from breezeblock.model.servers import DELETING, Server, ServerVolume
 from breezeblock.operations.submit import Caller
 from breezeblock.operations.submit import submit as submit_operation
 from breezeblock.operations.workflow import Again, Done, Next, Outcome, Run, Workflow
@@ -81,6 +81,10 @@ async def _may_go_on(storage: BlockStorage, row: ServerVolume, error: BlockStora
 @undoable(undo)
 async def unplug(run: Run[Data]) -> Outcome:
     data, host = run.data, run.doors.host
+    server, _row = await run.doors.store.read(lambda tx: _find(tx, data))
+    if server.task_state == DELETING:
+        # A guest that holds on to its disk shall not hold up the end of its server.
+        raise OperationFailed(Failure(code="gone", message="The server is being deleted."))
     await host.hypervisor.detach(data.server_id, data.volume_id, host.detach_timeout)
     return Next(run.operation.queue)
 
