@@ -68,4 +68,3 @@ class Application:
 
 
 ApiCall: TypeAlias = Call[Application]
-
