@@ -1,0 +1,27 @@
+"""`breezeblock config`: what it prints can be used as it is, and says what each option means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from breezeblock.cli.config import config
+from breezeblock.config import Config, load
+
+
+def test_what_is_printed_loads_as_the_same_configuration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config()
+    path = tmp_path / "printed.toml"
+    path.write_text(capsys.readouterr().out)
+    assert load(path, {}) == Config()
+
+
+def test_options_are_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    config()
+    printed = capsys.readouterr().out
+    lines = printed.splitlines()
+    assert "Longest page of a list." in lines[lines.index("max_limit = 1000") - 1]
+    assert "# The block storage API." in lines

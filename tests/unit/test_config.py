@@ -1,0 +1,74 @@
+"""The configuration: defaults that work, and errors that name what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from breezeblock.config import Config, ConfigError, build, load
+
+
+def test_without_a_file_everything_has_a_default() -> None:
+    config = load(None, {})
+    assert config == Config()
+    assert config.database_url.endswith("data/breezeblock.sqlite")
+    assert config.compute_database_url.endswith("data/compute.sqlite")
+    assert config.block_storage_endpoint == "http://127.0.0.1:8776/v3"
+
+
+def test_a_file_sets_options(tmp_path: Path) -> None:
+    path = tmp_path / "breezeblock.toml"
+    path.write_text('[api]\nport = 9000\n[[backends]]\nname = "a"\n[backends.options]\nx = 1\n')
+    config = load(path, {})
+    assert config.api.port == 9000
+    assert config.backends[0].options == {"x": 1}
+
+
+def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "breezeblock.toml"
+    path.write_text("[api]\nport = 9000\n")
+    environment = {"BREEZEBLOCK_API__PORT": "9001", "BREEZEBLOCK_HOST": "node-1"}
+    config = load(path, environment)
+    assert (config.api.port, config.hostname) == (9001, "node-1")
+
+
+@pytest.mark.parametrize(
+    ("tree", "named"),
+    [
+        ({"prot": 1}, "prot"),
+        ({"api": {"port": "many"}}, "api.port"),
+        ({"api": {"prot": 1}}, "prot"),
+        ({"auth": {"strategy": "kerberos"}}, "auth.strategy"),
+        ({"backends": [{"name": "a"}, {"name": "a"}]}, "backends"),
+        ({"backends": [{"name": "a@b"}]}, "a@b"),
+        ({"backends": [{"name": ""}]}, "empty"),
+    ],
+)
+def test_a_mistake_is_named(tree: dict[str, object], named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        build(tree)
+
+
+def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "broken.toml"
+    path.write_text("[api\n")
+    with pytest.raises(ConfigError, match=r"broken\.toml"):
+        load(path, {})
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.toml"):
+        load(tmp_path / "nowhere.toml", {})
+
+
+def test_an_environment_that_goes_below_a_value_is_refused() -> None:
+    with pytest.raises(ConfigError, match="below"):
+        load(None, {"BREEZEBLOCK_HOST": "x", "BREEZEBLOCK_HOST__NAME": "y"})
+
+
+def test_postgresql_serves_compute_too_unless_it_has_its_own() -> None:
+    url = "postgresql+psycopg://db/breezeblock"
+    assert build({"database": url}).compute_database_url == url
+    own = build({"database": url, "compute": {"database": "postgresql+psycopg://db/own"}})
+    assert own.compute_database_url.endswith("/own")
