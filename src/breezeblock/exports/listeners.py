@@ -172,8 +172,14 @@ def tcp_socket(address: str, port: int) -> socket.socket:
 
 
 def free_port(listen: Listen, taken: Collection[int]) -> int:
-    """A port of the range that nobody listens on. Raises ExportBusy when there is none."""
-    for port in range(listen.first, listen.last + 1):
+    """A port of the range that nobody listens on. Raises ExportBusy when there is none.
+
+    Not the first one: two deployments on one machine with the same range should rarely meet.
+    """
+    ports = range(listen.first, listen.last + 1)
+    start = secrets.randbelow(len(ports))
+    candidates: list[int] = [*ports[start:], *ports[:start]]
+    for port in candidates:
         if port in taken:
             continue
         try:

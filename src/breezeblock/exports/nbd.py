@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -108,8 +109,8 @@ class NbdExports:
     def follow(self, volume_id: str) -> Intent | None:
         """Make the intent true; None when there is nothing to export (any more)."""
         intent = intents.load(self._home(volume_id))
-        daemon = self._daemon(volume_id)
         image = self._locate(volume_id) if intent and intent.grants else None
+        daemon = self._daemon(volume_id)
         if intent is None or image is None:
             daemon.stop()
             shutil.rmtree(self.sockets / volume_id, ignore_errors=True)
@@ -117,17 +118,26 @@ class NbdExports:
             return None
         self._listener(volume_id, intent).admit(intent.grants)
         if not daemon.serves(self._serving(volume_id, intent, image)):
-            self._replace(volume_id, intent, image)
+            with self._listening(volume_id, intent) as listener:
+                daemon.stop()
+                self._start(volume_id, intent, image, listener)
         return intent
 
     @contextmanager
     def interrupted(self, volume_id: str) -> Iterator[None]:
         """Nobody has the image open during the body; hosts wait, without losing a write."""
-        self._daemon(volume_id).stop()
-        try:
+        intent = self.follow(volume_id)
+        if intent is None:
             yield
-        finally:
-            self.follow(volume_id)
+            return
+        with self._listening(volume_id, intent) as listener:
+            self._daemon(volume_id).stop()
+            try:
+                yield
+            finally:
+                image = self._locate(volume_id)
+                if image is not None:
+                    self._start(volume_id, intent, image, listener)
 
     def served(self, volume_id: str) -> bool:
         """Whether a daemon has the volume's image open."""
@@ -176,17 +186,19 @@ class NbdExports:
             port = free_port(self.listen, taken)
             yield Intent(self.listen.address, port)
 
-    def _replace(self, volume_id: str, intent: Intent, image: Image) -> None:
-        """End what runs and start what should; hosts find a listening socket all the while."""
+    def _listening(self, volume_id: str, intent: Intent) -> socket.socket:
+        """The socket at which hosts wait from now on for the next daemon."""
+        listener = self._listener(volume_id, intent)
+        if isinstance(listener, UnixListener):
+            return listener.open(intent)
         daemon = self._daemon(volume_id)
-        listener = daemon.listener() if intent.address else None
-        if listener is None:
-            if intent.address:
-                daemon.stop()  # it has the port
-            listener = self._listener(volume_id, intent).open(intent)
-        with listener:
-            daemon.stop()
-            daemon.start(self._serving(volume_id, intent, image), listener)
+        held = daemon.listener()
+        if held is None:
+            daemon.stop()  # if it runs it has the port, and does not share it
+        return held or listener.open(intent)
+
+    def _start(self, volume_id: str, intent: Intent, image: Image, listener: socket.socket) -> None:
+        self._daemon(volume_id).start(self._serving(volume_id, intent, image), listener)
 
     def _serving(self, volume_id: str, intent: Intent, image: Image) -> Serving:
         return Serving(
