@@ -3,17 +3,25 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo run test check unit lint lock packages clients clean
+.PHONY: help setup dev demo run test check unit lint lock packages clients clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
-setup: $(BIN)/.installed ## the virtual environment with everything locked
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
+
+setup: $(BIN)/.installed ## the virtual environment that the service runs in
 $(BIN)/.installed: requirements.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the Python packages of requirements.lock into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(PIP) --require-hashes -r requirements.lock
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+dev: $(BIN)/.dev ## what the tests and checks need besides
+$(BIN)/.dev: $(BIN)/.installed requirements-dev.lock
+	@echo "Installing the Python packages of requirements-dev.lock into $(VENV) ..."
+	@$(PIP) --require-hashes -r requirements-dev.lock
 	@touch $@
 
 packages: ## Debian packages: QEMU, and for the tests RabbitMQ and PostgreSQL
@@ -23,7 +31,7 @@ clients: .venv-clients/.installed ## the real OpenStack clients, in an environme
 .venv-clients/.installed: requirements-clients.lock
 	@test -x .venv-clients/bin/python || $(PYTHON) -m venv .venv-clients
 	@echo "Installing the OpenStack clients into .venv-clients ..."
-	@.venv-clients/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-clients.lock
+	@.venv-clients/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-clients.lock
 	@touch $@
 
 demo: setup ## create a volume, attach it to guests, show the way of each request
@@ -33,19 +41,19 @@ demo: setup ## create a volume, attach it to guests, show the way of each reques
 run: setup ## run the service on this machine until interrupted
 	@$(BIN)/breezeblock run
 
-test: setup clients packages lint ## everything: lint, types, layers, all tests on real parts
+test: dev clients packages lint ## everything: lint, types, layers, all tests on real parts
 	@$(BIN)/python -m pytest
 
-unit: setup ## the quick tests only
+unit: dev ## the quick tests only
 	@$(BIN)/python -m pytest tests/unit tests/service
 
-lint: setup ## format, lint, types, layers
+lint: dev ## format, lint, types, layers
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 
-lock: ## renew the lock files from pyproject.toml and requirements-clients.in
+lock: dev ## renew the lock files from pyproject.toml and requirements-clients.in
 	@tools/lock
 
 clean: ## remove what was built here
