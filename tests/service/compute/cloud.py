@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -176,11 +176,12 @@ def _open(tx: ReadTx) -> list[tuple[str, str]]:
 
 @asynccontextmanager
 async def open_compute(
-    directory: Path, house: House, *, serves: bool = True, **settings: Any
+    directory: Path, house: House, *, serves: bool = True, service_user: str = "", **settings: Any
 ) -> AsyncIterator[ComputeCloud]:
     """The compute service before this house; `settings` are the configuration's for compute.
 
     With `serves=False` the host reports itself but does no work: `ComputeCloud.drive` does.
+    `service_user` is the token of a user who makes all calls to block storage.
     """
     config: Config = build({"compute": {"host": HOST, "kernel": KERNEL, **settings}})
     effects = Effects()
@@ -188,6 +189,9 @@ async def open_compute(
     network = Network(house.client._transport, effects)
     http = httpx2.AsyncClient(transport=network)
     storage = BlockStorage(http, "http://cloud/v3")
+    if service_user:
+        headers = {"X-Auth-Token": service_user}
+        storage = replace(storage, headers=headers, acts_for_owners=False)
     store = Store(f"sqlite:///{directory / 'compute.sqlite'}")
     bus = MemoryBus()
     await bus.start()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from breezeblock.compute.hypervisor import Disk, GuestSpec, GuestState, HostError
+from breezeblock.compute.hypervisor import Disk, Guest, GuestSpec, GuestState, HostError
 from breezeblock.store import servers
 from tests.service.compute.cloud import HOST, ComputeCloud, open_compute
 from tests.service.house import House
@@ -23,6 +23,22 @@ async def test_a_guest_that_died_is_shown_off_with_the_reason(cloud: ComputeClou
     assert "QEMU was killed." in shown["fault"]["message"]
     await cloud.act(server, "os-start")
     await cloud.quiet()
+    assert (await cloud.show(server))["status"] == "ACTIVE"
+
+
+async def test_a_guest_that_was_started_meanwhile_is_not_shown_off(cloud: ComputeCloud) -> None:
+    server = await cloud.server()
+    look = cloud.hypervisor.discover
+
+    async def slow_look() -> list[Guest]:
+        cloud.hypervisor.die(server, "it ended")
+        seen = await look()
+        await cloud.act(server, "reboot", {"type": "HARD"})
+        await cloud.quiet()
+        return seen
+
+    cloud.hypervisor.discover = slow_look  # type: ignore[method-assign]
+    await cloud.agent.reconcile()
     assert (await cloud.show(server))["status"] == "ACTIVE"
 
 

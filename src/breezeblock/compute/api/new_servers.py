@@ -171,7 +171,6 @@ def _insert(
             name=name,
             description=wanted.description,
             status="BUILD",
-            task_state="scheduling",
             flavor=flavor,
             host=chosen,
             availability_zone=zones.get(chosen or "", default_zone),

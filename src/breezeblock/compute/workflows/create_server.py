@@ -19,17 +19,18 @@ from breezeblock.compute.block_storage import BlockStorage, Volume
 from breezeblock.compute.doors import queue_of
 from breezeblock.compute.workflows import volumes
 from breezeblock.compute.workflows.delete_server import RESOURCE, end_work
-from breezeblock.compute.workflows.guests import start_guest
+from breezeblock.compute.workflows.guests import check_task, start_guest
 from breezeblock.compute.workflows.undoing import Undoable, undoable
 from breezeblock.model.errors import Failure, OperationFailed
 from breezeblock.model.operation import Operation
-from breezeblock.model.servers import DELETING, Server, ServerVolume, fault_of
+from breezeblock.model.servers import Server, ServerVolume, fault_of
 from breezeblock.operations.submit import Caller
 from breezeblock.operations.submit import submit as submit_operation
 from breezeblock.operations.workflow import Again, Done, Next, Outcome, Run, Workflow
 from breezeblock.store import servers
 from breezeblock.store.store import ReadTx, WriteTx
 
+TASK = "spawning"
 LOOK_AGAIN = 1.0
 TRIES = 60
 """How many temporary errors a building server bears: block storage may be restarting."""
@@ -64,7 +65,7 @@ def submit(tx: WriteTx, caller: Caller, server: Server, rows: list[ServerVolume]
         fault = fault_of(NO_HOST, tx.now)
         servers.insert(tx, msgspec.structs.replace(server, status="ERROR", fault=fault))
         return
-    servers.insert(tx, server)
+    servers.insert(tx, msgspec.structs.replace(server, task_state=TASK))
     for row in rows:
         servers.insert_volume(tx, row)
     data = Data(server_id=server.id)
@@ -74,7 +75,7 @@ def submit(tx: WriteTx, caller: Caller, server: Server, rows: list[ServerVolume]
 async def undo(run: Run[Data]) -> None:
     """Leave nothing of the server but its row. Volumes that were there before stay."""
     building = await _read(run)
-    if building is None:
+    if building is None or building.server.status != "BUILD":
         return
     await run.doors.host.hypervisor.destroy(building.server.id)
     for row in building.rows:
@@ -158,10 +159,9 @@ def _created(tx: WriteTx, operation: Operation, server_id: str) -> None:
 async def _get(run: Run[Data]) -> _Building:
     """Raises OperationFailed when the server is not wanted any more."""
     building = await _read(run)
-    if building is None or building.server.task_state == DELETING:
-        raise OperationFailed(
-            Failure(code="deleted", message="The server was deleted while it was being built.")
-        )
+    if building is None:
+        raise OperationFailed(Failure(code="gone", message="The server is not there any more."))
+    check_task(building.server, TASK)
     return building
 
 

@@ -36,6 +36,17 @@ def spec_of(server: Server, host: LocalHost, disks: Sequence[Disk]) -> GuestSpec
     )
 
 
+def check_task(server: Server, task_state: str) -> None:
+    """A step that comes late, or whose server is to be deleted, must not touch the guest.
+
+    Raises OperationFailed.
+    """
+    if server.task_state != task_state:
+        raise OperationFailed(
+            Failure(code="superseded", message=f"Server {server.id} is not {task_state} any more.")
+        )
+
+
 async def start_guest(doors: Doors, server: Server, rows: Sequence[ServerVolume]) -> None:
     """Run the guest with its connected volumes; one that runs already is left alone."""
     storage = doors.storage_of(server)

@@ -11,7 +11,7 @@ import msgspec
 
 from breezeblock.compute.doors import queue_of
 from breezeblock.compute.workflows.delete_server import RESOURCE
-from breezeblock.compute.workflows.guests import start_guest, stop_guest
+from breezeblock.compute.workflows.guests import check_task, start_guest, stop_guest
 from breezeblock.compute.workflows.start_server import not_started, started, to_start
 from breezeblock.model.errors import Failure
 from breezeblock.model.operation import Operation
@@ -23,6 +23,9 @@ from breezeblock.store import servers
 from breezeblock.store.store import WriteTx
 
 
+TASK = "rebooting"
+
+
 class Data(msgspec.Struct, frozen=True):
     """Which server, and how."""
 
@@ -32,20 +35,23 @@ class Data(msgspec.Struct, frozen=True):
 
 def submit(tx: WriteTx, caller: Caller, server: Server, *, hard: bool) -> str:
     """Open the operation; returns its id. Raises Conflict while other work is under way."""
-    servers.update(tx, server.id, task_state="rebooting")
+    servers.update(tx, server.id, task_state=TASK)
     data = Data(server.id, hard)
     return submit_operation(tx, WORKFLOW, caller, server.id, data, queue_of(server.host or ""))
 
 
 async def stop(run: Run[Data]) -> Outcome:
+    server_id = run.data.server_id
+    check_task(await run.doors.store.read(lambda tx: servers.get(tx, server_id)), TASK)
     patience = 0.0 if run.data.hard else run.doors.host.shutdown_timeout
-    await stop_guest(run.doors, run.data.server_id, patience)
+    await stop_guest(run.doors, server_id, patience)
     return Next(run.operation.queue)
 
 
 async def start(run: Run[Data]) -> Outcome:
     server_id = run.data.server_id
     server, rows = await run.doors.store.read(lambda tx: to_start(tx, server_id))
+    check_task(server, TASK)
     await start_guest(run.doors, server, rows)
     return Done(settle=lambda tx: started(tx, run.operation, server_id))
 

@@ -10,7 +10,7 @@ import msgspec
 
 from breezeblock.compute.doors import queue_of
 from breezeblock.compute.workflows.delete_server import RESOURCE, end_work
-from breezeblock.compute.workflows.guests import start_guest
+from breezeblock.compute.workflows.guests import check_task, start_guest
 from breezeblock.model.errors import Failure
 from breezeblock.model.operation import Operation
 from breezeblock.model.servers import Server, ServerVolume, fault_of
@@ -21,6 +21,9 @@ from breezeblock.store import servers
 from breezeblock.store.store import ReadTx, WriteTx
 
 
+TASK = "powering-on"
+
+
 class Data(msgspec.Struct, frozen=True):
     """Which server."""
 
@@ -29,7 +32,7 @@ class Data(msgspec.Struct, frozen=True):
 
 def submit(tx: WriteTx, caller: Caller, server: Server) -> str:
     """Open the operation; returns its id. Raises Conflict while other work is under way."""
-    servers.update(tx, server.id, task_state="powering-on")
+    servers.update(tx, server.id, task_state=TASK)
     data = Data(server.id)
     return submit_operation(tx, WORKFLOW, caller, server.id, data, queue_of(server.host or ""))
 
@@ -37,6 +40,7 @@ def submit(tx: WriteTx, caller: Caller, server: Server) -> str:
 async def start(run: Run[Data]) -> Outcome:
     server_id = run.data.server_id
     server, rows = await run.doors.store.read(lambda tx: to_start(tx, server_id))
+    check_task(server, TASK)
     await start_guest(run.doors, server, rows)
     return Done(settle=lambda tx: started(tx, run.operation, server_id))
 

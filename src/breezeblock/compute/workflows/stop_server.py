@@ -10,7 +10,7 @@ import msgspec
 
 from breezeblock.compute.doors import queue_of
 from breezeblock.compute.workflows.delete_server import RESOURCE, end_work
-from breezeblock.compute.workflows.guests import stop_guest
+from breezeblock.compute.workflows.guests import check_task, stop_guest
 from breezeblock.model.errors import Failure
 from breezeblock.model.operation import Operation
 from breezeblock.model.servers import Server, fault_of
@@ -21,6 +21,9 @@ from breezeblock.store import servers
 from breezeblock.store.store import WriteTx
 
 
+TASK = "powering-off"
+
+
 class Data(msgspec.Struct, frozen=True):
     """Which server."""
 
@@ -29,13 +32,14 @@ class Data(msgspec.Struct, frozen=True):
 
 def submit(tx: WriteTx, caller: Caller, server: Server) -> str:
     """Open the operation; returns its id. Raises Conflict while other work is under way."""
-    servers.update(tx, server.id, task_state="powering-off")
+    servers.update(tx, server.id, task_state=TASK)
     data = Data(server.id)
     return submit_operation(tx, WORKFLOW, caller, server.id, data, queue_of(server.host or ""))
 
 
 async def stop(run: Run[Data]) -> Outcome:
     server_id = run.data.server_id
+    check_task(await run.doors.store.read(lambda tx: servers.get(tx, server_id)), TASK)
     await stop_guest(run.doors, server_id, run.doors.host.shutdown_timeout)
     return Done(
         settle=lambda tx: end_work(tx, run.operation, server_id, status="SHUTOFF", fault=None)
