@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -141,3 +144,60 @@ async def test_work_waits_for_a_volume_service_when_all_are_dead(deployment: Dep
     for name in names:
         deployment.launch(name, ("volume",))
     assert (await deployment.settled("volumes", "volume", volume["id"]))["status"] == "available"
+
+
+async def test_a_guest_survives_its_agent_and_its_storage_daemon(deployment: Deployment) -> None:
+    volume = (await deployment.create_volume())["id"]
+    server = await deployment.create_server("survivor")
+    attached = f"/servers/{server}/os-volume_attachments"
+    async with deployment.inside(server) as guest:
+        reply = await deployment.compute(
+            "POST", attached, {"volumeAttachment": {"volumeId": volume}}
+        )
+        assert reply.status_code == 200, reply.text
+        disk = await guest.find_disk(volume)
+        await guest.run(
+            "(i=0; while [ ! -e /tmp/stop ]; do i=$((i+1)); printf '%08d' $i | "
+            f"dd of={disk} bs=512 seek=$i conv=notrunc,fsync 2>/dev/null "
+            "&& echo $i > /tmp/written || touch /tmp/failed; done) >/dev/null 2>&1 &"
+        )
+        await guest.run("while [ ! -e /tmp/written ]; do usleep 50000; done")
+        name = next(name for name in deployment.processes if name.endswith("compute"))
+        deployment.kill(name)
+        storage_daemons = pids_of("qemu-storage-daemon", volume)
+        assert storage_daemons
+        for pid in storage_daemons:
+            os.kill(pid, signal.SIGKILL)
+        before = int(await guest.run("cat /tmp/written"))
+        deployment.launch(name, ("compute",))
+        await deployment.until_ready()
+        for _ in range(300):
+            if int(await guest.run("cat /tmp/written")) > before + 20:
+                break
+            await asyncio.sleep(0.1)
+        await guest.run("touch /tmp/stop; sleep 0.5; [ ! -e /tmp/failed ]")
+        written = int(await guest.run("cat /tmp/written"))
+        assert written > before + 20
+        last = await guest.run(
+            f"dd if={disk} bs=512 skip={written} count=1 2>/dev/null | head -c 8"
+        )
+        assert int(last) == written
+    shown = (await deployment.compute("GET", f"/servers/{server}")).json()["server"]
+    assert shown["status"] == "ACTIVE"
+    assert (await deployment.compute("DELETE", f"{attached}/{volume}")).status_code == 202
+    await deployment.until_volume_is("available", volume)
+    assert pids_of("qemu-storage-daemon", volume) == []
+    assert (await deployment.compute("DELETE", f"/servers/{server}")).status_code == 204
+
+
+def pids_of(program: str, word: str) -> list[int]:
+    """Processes of a program that have the word on their command line."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = entry.read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if program in words.partition("\0")[0] and word in words:
+            found.append(int(entry.parent.name))
+    return found
