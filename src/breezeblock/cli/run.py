@@ -13,8 +13,11 @@ import uvloop
 from cyclopts import Parameter
 
 from breezeblock.cli import logs
+from breezeblock.compute.guest_image import find_guest_image
 from breezeblock.config import Config, ConfigError, load
 from breezeblock.services.process import Process
+
+GUEST_CACHE = Path(".cache/guest").absolute()
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -53,7 +56,7 @@ def run(
     config = _changed(
         config,
         api=_changed(config.api, **api),
-        compute=_changed(config.compute, **compute),
+        compute=_changed(config.compute, **compute, **_demo_guest(config)),
         data=str(data) if data else None,
         log_level=log_level,
     )
@@ -63,6 +66,12 @@ def run(
             runner.run(serve(config, roles))
     except (OSError, ValueError) as error:
         raise ConfigError(str(error)) from None
+
+
+def _demo_guest(config: Config) -> dict[str, str]:
+    """The demo's guest for servers without a bootable volume, if `make demo` has made it here."""
+    image = None if config.compute.kernel else find_guest_image(GUEST_CACHE)
+    return {"kernel": str(image.kernel), "initrd": str(image.initrd)} if image else {}
 
 
 def _changed(struct: S, **values: object) -> S:

@@ -43,10 +43,9 @@ def ensure_guest_image(directory: Path, progress: Callable[[str], None]) -> Gues
     interrupted run leaves nothing half-made, and two runs at once do no harm. `progress` gets one
     line for each step that takes time, none when the image is there. Raises GuestImageError.
     """
-    home = directory / f"guest-{_recipe()}"
-    image = GuestImage(kernel=home / "vmlinuz", initrd=home / "initrd")
-    if home.is_dir():
-        return image
+    if (found := find_guest_image(directory)) is not None:
+        return found
+    home = _home(directory)
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".guest-", dir=directory) as scratch:
         made = _make(Path(scratch), progress)
@@ -55,7 +54,21 @@ def ensure_guest_image(directory: Path, progress: Callable[[str], None]) -> Gues
         except OSError:
             if not home.is_dir():
                 raise
-    return image
+    return _image(home)
+
+
+def find_guest_image(directory: Path) -> GuestImage | None:
+    """The image in `directory`, when it was made there before."""
+    home = _home(directory)
+    return _image(home) if home.is_dir() else None
+
+
+def _home(directory: Path) -> Path:
+    return directory / f"guest-{_recipe()}"
+
+
+def _image(home: Path) -> GuestImage:
+    return GuestImage(kernel=home / "vmlinuz", initrd=home / "initrd")
 
 
 def _recipe() -> str:
