@@ -5,6 +5,8 @@ Its outcome is refused by the epoch, and is dropped here, too; what counts is wh
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -22,8 +24,8 @@ from tests.service.compute.cloud import ComputeCloud
 ALL = [workflow.name for workflow in REGISTRY]
 
 
-async def repeat_late(cloud: ComputeCloud, *names: str) -> None:
-    """Every step of every ended operation of these workflows, once more."""
+async def repeat_late(cloud: ComputeCloud, *names: str) -> AsyncIterator[str]:
+    """Every step of every ended operation of these workflows, once more, one at a time."""
 
     def read(tx: ReadTx) -> list[Any]:
         found = operations.c.workflow.in_(names or ALL)
@@ -34,10 +36,9 @@ async def repeat_late(cloud: ComputeCloud, *names: str) -> None:
         operation = Operation(**row._mapping)
         data = msgspec.convert(row.data, workflow.data)
         for step in workflow.steps:
-            try:
+            with suppress(BreezeblockError):
                 await step(Run(operation, data, cloud.engine.doors))
-            except BreezeblockError:
-                continue
+            yield f"{workflow.name}: {step.__name__}"
 
 
 @pytest.fixture
@@ -48,10 +49,10 @@ async def server(cloud: ComputeCloud) -> str:
 async def test_a_late_attach_changes_nothing(cloud: ComputeCloud, server: str) -> None:
     volume = await cloud.house.volume()
     await cloud.attach(server, volume)
-    await repeat_late(cloud, "attach_server_volume", "create_server")
-    assert await cloud.house.status(volume) == "in-use"
-    assert cloud.disks(server) == {volume: "/dev/vdb"}
-    assert len(await cloud.storage_attachments(volume)) == 1
+    async for step in repeat_late(cloud, "attach_server_volume", "create_server"):
+        assert await cloud.house.status(volume) == "in-use", step
+        assert cloud.disks(server) == {volume: "/dev/vdb"}, step
+        assert len(await cloud.storage_attachments(volume)) == 1, step
 
 
 async def test_an_attach_that_comes_after_the_detach_changes_nothing(
@@ -61,10 +62,10 @@ async def test_an_attach_that_comes_after_the_detach_changes_nothing(
     await cloud.attach(server, volume)
     await cloud.detach(server, volume)
     await cloud.quiet()
-    await repeat_late(cloud)
-    assert await cloud.house.status(volume) == "available"
-    assert cloud.disks(server) == {}
-    assert await cloud.storage_attachments(volume) == []
+    async for step in repeat_late(cloud):
+        assert await cloud.house.status(volume) == "available", step
+        assert cloud.disks(server) == {}, step
+        assert await cloud.storage_attachments(volume) == [], step
 
 
 async def test_a_detach_that_comes_after_the_next_attach_changes_nothing(
@@ -75,9 +76,9 @@ async def test_a_detach_that_comes_after_the_next_attach_changes_nothing(
     await cloud.detach(server, volume)
     await cloud.quiet()
     await cloud.attach(server, volume)
-    await repeat_late(cloud, "detach_server_volume")
-    assert await cloud.house.status(volume) == "in-use"
-    assert cloud.disks(server) == {volume: "/dev/vdb"}
+    async for step in repeat_late(cloud, "detach_server_volume"):
+        assert await cloud.house.status(volume) == "in-use", step
+        assert cloud.disks(server) == {volume: "/dev/vdb"}, step
 
 
 async def test_a_late_creation_does_not_start_what_was_stopped(
@@ -85,8 +86,8 @@ async def test_a_late_creation_does_not_start_what_was_stopped(
 ) -> None:
     await cloud.act(server, "os-stop")
     await cloud.quiet()
-    await repeat_late(cloud, "create_server")
-    assert cloud.hypervisor.guests[server].state is GuestState.STOPPED
+    async for step in repeat_late(cloud, "create_server"):
+        assert cloud.hypervisor.guests[server].state is GuestState.STOPPED, step
 
 
 async def test_late_stops_and_starts_leave_the_guest_as_it_is(
@@ -100,8 +101,8 @@ async def test_late_stops_and_starts_leave_the_guest_as_it_is(
         await cloud.act(server, action, value)
         await cloud.quiet()
     cloud.effects.restart()
-    await repeat_late(cloud, "start_server", "stop_server", "reboot_server")
-    assert cloud.effects.done == []
+    async for step in repeat_late(cloud, "start_server", "stop_server", "reboot_server"):
+        assert cloud.effects.done == [], step
 
 
 async def test_nothing_comes_back_after_the_deletion(cloud: ComputeCloud) -> None:
@@ -111,9 +112,9 @@ async def test_nothing_comes_back_after_the_deletion(cloud: ComputeCloud) -> Non
     server = await cloud.server(block_device_mapping_v2=[{**device, "boot_index": 0}, blank])
     await cloud.member.call("DELETE", f"/servers/{server}")
     await cloud.quiet()
-    await repeat_late(cloud)
-    await cloud.quiet()
-    assert cloud.hypervisor.guests == {}
-    assert await cloud.house.status(root) == "available"
-    assert set(cloud.house.driver.sizes) == {root}
-    assert await cloud.storage_attachments(root) == []
+    async for step in repeat_late(cloud):
+        await cloud.quiet()
+        assert cloud.hypervisor.guests == {}, step
+        assert await cloud.house.status(root) == "available", step
+        assert set(cloud.house.driver.sizes) == {root}, step
+        assert await cloud.storage_attachments(root) == [], step
