@@ -24,9 +24,10 @@ from breezeblock.bus.memory import MemoryBus
 from breezeblock.config import Config, build
 from breezeblock.drivers.backend import Backend
 from breezeblock.model.volumes import Volume
-from breezeblock.operations.engine import Engine, send_wakes
+from breezeblock.operations.engine import Engine
 from breezeblock.operations.explain import explain
 from breezeblock.operations.waiting import Waiter
+from breezeblock.operations.wakes import send_wakes
 from breezeblock.scheduler.registry import load_filters, load_weighers
 from breezeblock.store import schema, services, snapshots, volumes
 from breezeblock.store.store import ReadTx, Store, WriteTx

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import random
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import structlog
 
-from breezeblock.bus.base import Bus, BusUnavailable
+from breezeblock.bus.base import Bus
 from breezeblock.model.errors import Failure
 from breezeblock.model.operation import Operation
+from breezeblock.operations.wakes import parse_wake, send_wakes
+from breezeblock.operations.workers import worker_lives, worker_name
 from breezeblock.operations.workflow import Again, Done, Failed, Next, Outcome, Registry, Run
 from breezeblock.store import operations
 from breezeblock.store.clock import db_now
@@ -328,55 +328,3 @@ def _unexpected(error: Exception, *, gave_up: bool) -> Failure:
         cause=type(error).__name__,
         remedy="Tell the operator the request id; the service's log has the details.",
     )
-
-
-# -- messages ------------------------------------------------------------------------------------
-
-
-def wake_body(operation_id: str) -> bytes:
-    """The message that says: this operation has work for you."""
-    return msgspec.json.encode({"operation": operation_id})
-
-
-def parse_wake(body: bytes) -> str | None:
-    """The operation's id; None for what is no wake-up (a foreign message is dropped)."""
-    try:
-        return str(msgspec.json.decode(body)["operation"])
-    except (msgspec.DecodeError, KeyError, TypeError):
-        log.warning("not a wake-up", body=body[:200])
-        return None
-
-
-async def send_wakes(bus: Bus, wakes: list[Wake]) -> None:
-    """Send wake-ups; a broker that is away costs latency only, so it is merely noted."""
-    for wake in wakes:
-        try:
-            if wake.everyone:
-                await bus.broadcast(wake.topic, wake_body(wake.operation_id))
-            else:
-                await bus.publish(wake.topic, wake_body(wake.operation_id))
-        except BusUnavailable as error:
-            log.warning("wake-up not sent", topic=wake.topic, error=str(error))
-
-
-# -- who works -----------------------------------------------------------------------------------
-
-
-def worker_name(host: str) -> str:
-    """`host:pid:start`, unique for a process as long as its host's process table says so."""
-    return f"{host}:{os.getpid()}:{_process_start(os.getpid())}"
-
-
-def worker_lives(worker: str) -> bool:
-    """Whether a worker of this host still runs."""
-    _host, pid, start = worker.rsplit(":", 2)
-    return _process_start(int(pid)) == start
-
-
-def _process_start(pid: int) -> str:
-    """The kernel's start time of a process (field 22 of its stat), "" when there is none."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return ""
-    return stat.rsplit(")", 1)[1].split()[19]

@@ -11,7 +11,7 @@ import asyncio
 from breezeblock.bus.base import Bus
 from breezeblock.model.errors import Failure, OperationFailed, Unavailable
 from breezeblock.model.operation import Operation
-from breezeblock.operations.engine import parse_wake
+from breezeblock.operations.wakes import parse_wake
 from breezeblock.store import operations
 from breezeblock.store.store import Store
 

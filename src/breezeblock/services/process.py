@@ -17,9 +17,10 @@ from breezeblock.bus.base import Bus
 from breezeblock.config import Config, ConfigError
 from breezeblock.drivers.backend import Backend
 from breezeblock.model.ids import new_id
-from breezeblock.operations.engine import Engine, send_wakes
+from breezeblock.operations.engine import Engine
 from breezeblock.operations.explain import explain
 from breezeblock.operations.waiting import Waiter
+from breezeblock.operations.wakes import send_wakes
 from breezeblock.services.api import api_server
 from breezeblock.services.scheduler import SchedulerService, scheduling
 from breezeblock.services.server_events import ComputeEvents

@@ -28,8 +28,9 @@ from breezeblock.compute.doors import Doors, LocalHost, queue_of
 from breezeblock.compute.explain import explain
 from breezeblock.compute.workflows.registry import REGISTRY
 from breezeblock.config import Config, build
-from breezeblock.operations.engine import Engine, send_wakes
+from breezeblock.operations.engine import Engine
 from breezeblock.operations.waiting import Waiter
+from breezeblock.operations.wakes import send_wakes
 from breezeblock.store import operations, schema
 from breezeblock.store.store import ReadTx, Store
 from breezeblock.store.tables import operations as table

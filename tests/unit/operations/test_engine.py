@@ -14,10 +14,12 @@ from breezeblock.drivers.base import PermanentError, TemporaryError
 from breezeblock.model.errors import Conflict, Failure, OperationFailed
 from breezeblock.model.operation import Operation
 from breezeblock.operations import sweep
-from breezeblock.operations.engine import Engine, send_wakes, worker_lives, worker_name
+from breezeblock.operations.engine import Engine
 from breezeblock.operations.explain import explain
 from breezeblock.operations.submit import Caller, submit
 from breezeblock.operations.waiting import StillRunning, Waiter
+from breezeblock.operations.wakes import send_wakes
+from breezeblock.operations.workers import worker_lives, worker_name
 from breezeblock.operations.workflow import Again, Done, Next, Outcome, Registry, Run, Workflow
 from breezeblock.store import operations, schema
 from breezeblock.store.operations import Fenced

@@ -22,7 +22,6 @@ from breezeblock.operations.workflow import Done, Next, Outcome, Run, Workflow
 from breezeblock.store import servers
 from breezeblock.store.store import WriteTx
 
-
 TASK = "rebooting"
 
 

@@ -20,7 +20,6 @@ from breezeblock.operations.workflow import Done, Outcome, Run, Workflow
 from breezeblock.store import servers
 from breezeblock.store.store import WriteTx
 
-
 TASK = "powering-off"
 
 

@@ -1,0 +1,37 @@
+"""Wake-ups as messages: all that ever crosses the bus (design, law 1)."""
+
+from __future__ import annotations
+
+import msgspec
+import structlog
+
+from breezeblock.bus.base import Bus, BusUnavailable
+from breezeblock.store.store import Wake
+
+log = structlog.get_logger()
+
+
+def wake_body(operation_id: str) -> bytes:
+    """The message that says: this operation has work for you."""
+    return msgspec.json.encode({"operation": operation_id})
+
+
+def parse_wake(body: bytes) -> str | None:
+    """The operation's id; None for what is no wake-up (a foreign message is dropped)."""
+    try:
+        return str(msgspec.json.decode(body)["operation"])
+    except (msgspec.DecodeError, KeyError, TypeError):
+        log.warning("not a wake-up", body=body[:200])
+        return None
+
+
+async def send_wakes(bus: Bus, wakes: list[Wake]) -> None:
+    """Send wake-ups; a broker that is away costs latency only, so it is merely noted."""
+    for wake in wakes:
+        try:
+            if wake.everyone:
+                await bus.broadcast(wake.topic, wake_body(wake.operation_id))
+            else:
+                await bus.publish(wake.topic, wake_body(wake.operation_id))
+        except BusUnavailable as error:
+            log.warning("wake-up not sent", topic=wake.topic, error=str(error))

@@ -1,0 +1,26 @@
+"""Who works: names by which the lease of a dead process is told from that of a living one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def worker_name(host: str) -> str:
+    """`host:pid:start`, unique for a process as long as its host's process table says so."""
+    return f"{host}:{os.getpid()}:{_process_start(os.getpid())}"
+
+
+def worker_lives(worker: str) -> bool:
+    """Whether a worker of this host still runs."""
+    _host, pid, start = worker.rsplit(":", 2)
+    return _process_start(int(pid)) == start
+
+
+def _process_start(pid: int) -> str:
+    """The kernel's start time of a process (field 22 of its stat), "" when there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    return stat.rsplit(")", 1)[1].split()[19]
