@@ -131,6 +131,29 @@ def writing(disk: Disk) -> Iterator[list[int]]:
         thread.join()
 
 
+@contextmanager
+def alternating(disk: Disk, one: int, other: int) -> Iterator[None]:
+    """A host that counts in two places in turn, so that the first is one ahead at most."""
+    stop, begun = threading.Event(), threading.Event()
+
+    def write() -> None:
+        for number in range(1, 200):
+            if not (disk.write(number, offset=one) and disk.write(number, offset=other)):
+                return
+            begun.set()
+            if stop.is_set():
+                return
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        assert begun.wait(HANG)
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
 def wait_for(condition: Callable[[], object]) -> None:
     deadline = time.monotonic() + HANG
     while not condition():

@@ -80,6 +80,10 @@ class Disk:
         """Whether the place holds this byte all over."""
         return self._ask(f"read -P {byte} {offset} {length}").startswith("read ")
 
+    def byte_at(self, offset: int) -> int:
+        """The first byte of a block."""
+        return int(self._ask(f"read -v {offset} 512").split(maxsplit=2)[1], 16)
+
     def flush(self) -> bool:
         return self._ask("flush") == ""
 

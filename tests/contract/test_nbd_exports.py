@@ -259,6 +259,21 @@ class TestAddresses:
         finally:
             local.remove(driver)
 
+    def test_a_host_that_is_out_leaves_no_way_in(self, tmp_path: Path) -> None:
+        local = Local()
+        driver = local.new(tmp_path)
+        driver.setup()
+        try:
+            volume = a_volume()
+            driver.create(volume, None)
+            driver.export(volume, {"host": "host-b"})
+            way = Path(driver.export(volume, {"host": "host-a"}).data["path"])
+            assert way.is_socket()
+            driver.unexport(volume, "host-a")
+            assert not way.exists()
+        finally:
+            local.remove(driver)
+
     def test_volumes_get_ports_of_their_own_while_there_are_some(
         self, over_tcp: LocalDriver
     ) -> None:
