@@ -7,27 +7,34 @@ wrong types by name, so that a typing error is seen at start and not at three in
 from __future__ import annotations
 
 import os
+import re
 import socket
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from breezeblock.model.servers import Flavor
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class Api(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """The block storage API."""
 
     listen: str = "127.0.0.1"
-    port: int = 8776
+    """Address that the API listens on; beyond loopback only with authentication."""
+    port: Port = 8776
+    """Port of the API."""
     public_endpoint: str = ""
     """Base of the links in answers; empty: taken from the request."""
-    max_limit: int = 1000
+    max_limit: Positive = 1000
     """Longest page of a list."""
-    operation_timeout: float = 60.0
+    operation_timeout: Seconds = 60.0
     """Seconds that a request waits for an answer from a volume service (attachments)."""
     project_id_regex: str = "[0-9a-f-]+"
     """What a project id in a URL looks like; the caller's own is always taken."""
@@ -37,7 +44,9 @@ class Compute(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """The compute API and the agent on a compute host."""
 
     listen: str = "127.0.0.1"
-    port: int = 8774
+    """Address that the API listens on; beyond loopback only with authentication."""
+    port: Port = 8774
+    """Port of the API."""
     database: str = ""
     """SQLAlchemy URL of the compute service's own database; empty: `compute.sqlite` in the data
     directory, or the block storage database when that is PostgreSQL."""
@@ -54,10 +63,13 @@ class Compute(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     block_storage_user: str = ""
     """User name for HTTP basic authentication against it; the token is then not sent."""
     block_storage_password: str = ""
+    """Password that goes with it."""
     kernel: str = ""
     """Kernel that guests without a bootable volume start (direct boot)."""
     initrd: str = ""
+    """Initial file system that goes with the kernel."""
     accelerator: Literal["auto", "kvm", "tcg"] = "auto"
+    """`auto`: hardware virtualisation where it works, else emulation."""
     flavors: tuple[Flavor, ...] = (
         Flavor(id="tiny", name="tiny", vcpus=1, ram=256),
         Flavor(id="small", name="small", vcpus=1, ram=512),
@@ -85,24 +97,31 @@ class Auth(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Who may call. `none` trusts every caller and therefore listens on loopback only."""
 
     strategy: Literal["none", "basic"] = "none"
+    """`none`: everyone is an administrator; `basic`: HTTP basic authentication by `users`."""
     none_listens_beyond_loopback: bool = False
     """Say so in so many words: everyone who reaches the port is an administrator."""
     users: tuple[User, ...] = ()
+    """For `basic`: name, password (a bcrypt hash: `breezeblock password`), project_id, roles."""
     policy_file: str = ""
+    """A policy.yaml with Cinder's rule names; empty: the default rules."""
 
 
 class Backend(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """One storage backend; `options` are the driver's own."""
 
     name: str
+    """Part behind the @ of the service's name."""
     driver: str = "local"
+    """A driver's entry point name (docs/drivers.md)."""
     host: str = ""
     """Part before the @ of the service's name; empty: the service's host. Give two volume services
     the same one to let them share the backend."""
     availability_zone: str = ""
-    threads: int = 8
+    """Zone of the backend; empty: the service's."""
+    threads: Positive = 8
     """Driver calls at a time."""
     options: dict[str, Any] = {}
+    """The driver's own options (docs/drivers.md)."""
 
 
 class Scheduler(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -116,9 +135,10 @@ class Scheduler(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
         "SameBackendFilter",
         "DifferentBackendFilter",
     )
+    """Which filters a pool must pass, in this order."""
     weighers: dict[str, float] = msgspec.field(default_factory=lambda: {"CapacityWeigher": 1.0})
     """Weigher names with their multipliers."""
-    max_candidates: int = 10
+    max_candidates: Positive = 10
     """How many pools a volume service may try for one volume."""
 
 
@@ -137,11 +157,11 @@ class Quota(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class Operations(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """How work is leased to services."""
 
-    lease: float = 20.0
+    lease: Seconds = 20.0
     """Seconds after which work of a silent worker is taken over."""
-    poll: float = 2.0
+    poll: Seconds = 2.0
     """Seconds between looks into the database for work whose message was lost."""
-    deadline: float = 3600.0
+    deadline: Seconds = 3600.0
     """Seconds after which an operation that nobody could finish ends as failed."""
 
 
@@ -149,6 +169,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Everything an operator can set."""
 
     host: str = ""
+    """This machine's name in service names; empty: its host name."""
     data: str = "data"
     """Directory for the databases, local volumes and guests."""
     database: str = ""
@@ -156,12 +177,15 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     bus: str = "memory:"
     """`memory:` for one process, or `amqp://user:password@host:5672/`."""
     availability_zone: str = "nova"
-    report_interval: float = 10.0
+    """Zone of services and backends that name none."""
+    report_interval: Seconds = 10.0
     """Seconds between reports of services; also each backend's self-test."""
-    service_down_time: float = 60.0
+    service_down_time: Seconds = 60.0
     """Seconds of silence after which a service counts as down."""
     default_volume_type: str = "__DEFAULT__"
+    """Type of volumes that are asked for without one; made at start when it is not there."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least level of log lines."""
     api: Api = Api()
     compute: Compute = Compute()
     auth: Auth = Auth()
@@ -169,6 +193,9 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     quota: Quota = Quota()
     operations: Operations = Operations()
     backends: tuple[Backend, ...] = (Backend(name="local"),)
+    """Storage backends, each as a [[backends]] table of: name, driver, host (the same on several
+    volume services lets them share it), availability_zone, threads (driver calls at a time),
+    options (the driver's own: docs/drivers.md)."""
 
     @property
     def hostname(self) -> str:
@@ -208,6 +235,8 @@ class ConfigError(ValueError):
     """The configuration cannot be used; the message names the key."""
 
 
+DATABASES = ("sqlite", "postgresql+psycopg")
+
 ENVIRONMENT_PREFIX = "BREEZEBLOCK_"
 
 
@@ -236,13 +265,37 @@ def build(tree: Mapping[str, Any]) -> Config:
         config = msgspec.convert(tree, Config)
     except msgspec.ValidationError as error:
         raise ConfigError(f"configuration: {error}") from None
+    _check(config)
+    return config
+
+
+def _check(config: Config) -> None:
+    """Rules beyond the types. Raises ConfigError."""
     names = [backend.name for backend in config.backends]
     if len(set(names)) != len(names):
         raise ConfigError("configuration: backends: every name must be there once only")
     for name in names:
         if not name or any(mark in name for mark in "@#/ "):
             raise ConfigError(f"configuration: backends: the name {name!r} is empty or holds @ # /")
-    return config
+    if config.bus.partition(":")[0] not in ("memory", "amqp", "amqps"):
+        raise ConfigError(f"configuration: bus: {config.bus!r} is no memory:, amqp: or amqps: URL")
+    for key, url in (("database", config.database), ("compute.database", config.compute.database)):
+        if url and url.partition(":")[0] not in DATABASES:
+            raise ConfigError(
+                f"configuration: {key}: {url!r} is no URL of {' or '.join(DATABASES)}"
+            )
+    try:
+        re.compile(config.api.project_id_regex)
+    except re.error as error:
+        raise ConfigError(f"configuration: api.project_id_regex: {error}") from None
+    if config.auth.strategy == "basic" and not config.auth.users:
+        raise ConfigError("configuration: auth.users: basic authentication needs at least one")
+    for user in config.auth.users:
+        if not re.fullmatch(r"\$2[aby]\$\d\d\$.{53}", user.password):
+            raise ConfigError(
+                f"configuration: auth.users: the password of {user.name!r} is no bcrypt hash; "
+                "`breezeblock password` makes one"
+            )
 
 
 def _put(tree: dict[str, Any], keys: list[str], value: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -41,6 +42,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
             driver.close()
         for local, driver in started[:1]:
             local.remove(driver)
+            shutil.rmtree(driver.options.path)
 
 
 @pytest.fixture
@@ -232,6 +234,19 @@ class TestLayers:
             driver.create(clone, volume)
             driver.delete(volume)
             volume = clone
+        assert len(layers(driver)) <= 17
+        with host.open(driver.export(volume, host.connector)) as disk:
+            assert all(disk.reads(one, offset=one * MIB) for one in range(1, 20))
+
+    def test_a_volume_does_not_pile_up_its_past(self, start: Start, host: Host) -> None:
+        driver = start(format="qcow2")
+        volume = a_volume()
+        driver.create(volume, None)
+        for generation in range(1, 20):
+            write(driver, host, volume, generation, offset=generation * MIB)
+            snapshot = a_snapshot(volume)
+            driver.snapshot(snapshot)
+            driver.delete_snapshot(snapshot)
         assert len(layers(driver)) <= 17
         with host.open(driver.export(volume, host.connector)) as disk:
             assert all(disk.reads(one, offset=one * MIB) for one in range(1, 20))

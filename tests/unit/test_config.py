@@ -72,3 +72,32 @@ def test_postgresql_serves_compute_too_unless_it_has_its_own() -> None:
     assert build({"database": url}).compute_database_url == url
     own = build({"database": url, "compute": {"database": "postgresql+psycopg://db/own"}})
     assert own.compute_database_url.endswith("/own")
+
+
+HASH = "$2b$04$" + "a" * 53
+
+
+@pytest.mark.parametrize(
+    ("tree", "named"),
+    [
+        ({"api": {"port": 99999}}, "api.port"),
+        ({"report_interval": -1}, "report_interval"),
+        ({"operations": {"lease": 0}}, "operations.lease"),
+        ({"bus": "http://x"}, "bus"),
+        ({"database": "nosuch://x"}, "database"),
+        ({"api": {"project_id_regex": "("}}, "api.project_id_regex"),
+        ({"auth": {"strategy": "basic"}}, "auth.users"),
+        (
+            {"auth": {"users": [{"name": "ada", "password": "plain", "project_id": "p"}]}},
+            "'ada' is no bcrypt hash",
+        ),
+    ],
+)
+def test_a_value_that_cannot_work_is_refused_at_start(tree: dict[str, object], named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        build(tree)
+
+
+def test_a_user_with_a_hash_is_taken() -> None:
+    user = {"name": "ada", "password": HASH, "project_id": "p"}
+    assert build({"auth": {"strategy": "basic", "users": [user]}}).auth.users[0].name == "ada"

@@ -46,14 +46,21 @@ def view(call: ApiCall, operation: Operation) -> dict[str, Any]:
         "trail": _trail(operation, FOR_OPERATORS if operator else FOR_ALL),
         "placement": _placement(operation.data.get("ranking"), for_user=not operator),
         "failed_pools": [
-            {"pool": one["pool"], "error": one["error"]} if operator else {"error": one["error"]}
+            {"pool": one["pool"], "error": one["error"]} if operator else {}
             for one in operation.data.get("tried", ())
         ],
-        "failure": operation.failure,
+        "failure": operation.failure if operator else _told_to_users(operation.failure),
     }
     if operator:
         shown |= {"queue": operation.queue, "worker": operation.worker, "epoch": operation.epoch}
     return shown
+
+
+def _told_to_users(failure: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A failure without the cause when that names things of the operator's."""
+    if failure is None or not failure.get("private"):
+        return failure
+    return {key: value for key, value in failure.items() if key != "cause"}
 
 
 def _moment(seconds: float | None) -> str | None:

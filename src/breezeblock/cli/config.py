@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import textwrap
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,21 +49,17 @@ def _section(struct: type[msgspec.Struct], values: dict[str, Any], prefix: str) 
 
 def _meanings(struct: type) -> dict[str, str]:
     """The text below each option in the source: kept there, so it cannot grow apart."""
-    source = textwrap.dedent(inspect.getsource(struct)).splitlines()
+    body = ast.parse(textwrap.dedent(inspect.getsource(struct))).body[0]
+    assert isinstance(body, ast.ClassDef)
     meanings: dict[str, str] = {}
-    name, text, inside = "", "", False
-    for line in source:
-        stripped = line.strip()
-        if not inside and ":" in stripped and not stripped.startswith(('"""', "class", "def", "@")):
-            name = stripped.partition(":")[0]
-        if stripped.startswith('"""') or inside:
-            text = f"{text} {stripped.strip(chr(34))}".strip()
-            closes = stripped.endswith('"""') and (inside or len(stripped) > 5)
-            inside = not closes
-            if closes:
-                if name:
-                    meanings[name] = text
-                text = ""
+    for option, text in pairwise(body.body):
+        if (
+            isinstance(option, ast.AnnAssign)
+            and isinstance(option.target, ast.Name)
+            and isinstance(text, ast.Expr)
+            and isinstance(text.value, ast.Constant)
+        ):
+            meanings[option.target.id] = " ".join(str(text.value.value).split())
     return meanings
 
 

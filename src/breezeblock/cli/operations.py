@@ -12,7 +12,7 @@ from rich.console import Console
 from breezeblock.config import Config, load
 from breezeblock.model.operation import Operation
 from breezeblock.store import operations
-from breezeblock.store.store import ReadTx, Store
+from breezeblock.store.store import ReadTx, Store, StoreUnavailable
 
 
 def trace(
@@ -35,8 +35,17 @@ def trace(
     config = load(file)
     if data is not None:
         config = load(file, {"BREEZEBLOCK_DATA": str(data)})
-    found = asyncio.run(_find(config, ident))
     console = Console()
+    try:
+        found = asyncio.run(_find(config, ident))
+    except StoreUnavailable:
+        console.print(
+            f"There is no service's database at {config.database_url}. "
+            "Name the service's directory with --data, or its file with --config.",
+            soft_wrap=True,
+            highlight=False,
+        )
+        raise SystemExit(1) from None
     if not found:
         console.print(f"No operation of {ident} is known.")
         raise SystemExit(1)
@@ -71,7 +80,10 @@ def show(console: Console, operation: Operation) -> None:
         text = f"      refused {refusal['pool']}: {refusal['filter']}: {refusal['reason']}"
         console.print(text, soft_wrap=True, highlight=False, markup=False)
     if operation.failure:
-        console.print(f"      failed: {operation.failure}", soft_wrap=True, markup=False)
+        for key in ("code", "message", "cause", "remedy"):
+            if operation.failure.get(key):
+                text = f"      {key}: {operation.failure[key]}"
+                console.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
 def _stop(entry: dict[str, Any], before: float) -> str:

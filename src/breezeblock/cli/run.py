@@ -104,14 +104,17 @@ def greeting(config: Config, roles: tuple[str, ...]) -> str:
     """What a newcomer needs: where it listens, and lines to paste."""
     if "api" not in roles:
         return f"breezeblock runs: {', '.join(roles)}"
-    return CLOUDS.format(
+    user = config.auth.users[0].name if config.auth.users else "admin"
+    basic = config.auth.strategy == "basic"
+    return (BASIC if basic else OPEN).format(
         volume=f"http://{config.api.listen}:{config.api.port}/v3",
         compute=config.compute_endpoint,
         roles=", ".join(roles),
+        user=user,
     )
 
 
-CLOUDS = """\
+OPEN = """\
 breezeblock runs: {roles}
 
 clouds.yaml
@@ -121,10 +124,29 @@ clouds.yaml
       auth: {{endpoint: "{volume}", token: "admin:admin"}}
       block_storage_endpoint_override: "{volume}"
       compute_endpoint_override: "{compute}"
+      image_endpoint_override: "{compute}"
       volume_api_version: "3"
 
 Try
   openstack --os-cloud breezeblock volume create --size 1 first
   cinder --os-auth-type noauth --os-endpoint {volume} --os-user-id admin --os-project-id admin list
   curl -s {volume}/volumes/detail
+"""
+
+BASIC = """\
+breezeblock runs: {roles}
+
+clouds.yaml
+  clouds:
+    breezeblock:
+      auth_type: http_basic
+      auth: {{endpoint: "{volume}", username: "{user}", password: "..."}}
+      block_storage_endpoint_override: "{volume}"
+      compute_endpoint_override: "{compute}"
+      image_endpoint_override: "{compute}"
+      volume_api_version: "3"
+
+Try
+  openstack --os-cloud breezeblock volume create --size 1 first
+  curl -s -u {user} {volume}/volumes/detail
 """

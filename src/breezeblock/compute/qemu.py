@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Literal
 
 from breezeblock.compute import qemu_disks, qemu_process
 from breezeblock.compute.block_devices import DiskPlan, plan_disk
@@ -44,7 +45,10 @@ _STATES = {"running": GuestState.RUNNING, "shutdown": GuestState.STOPPED}  # els
 class QemuHypervisor(Hypervisor):
     """QEMU guests below one folder."""
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(
+        self, state_dir: Path, accelerator: Literal["auto", "kvm", "tcg"] = "auto"
+    ) -> None:
+        self._wanted = accelerator
         self._state_dir = state_dir.resolve()
         self._capabilities: Capabilities | None = None
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -53,10 +57,15 @@ class QemuHypervisor(Hypervisor):
         if self._capabilities is None:
             binary = qemu_process.find_binary()
             self._capabilities = Capabilities(
-                accelerator=await asyncio.to_thread(qemu_process.probe_accelerator, binary),
+                accelerator=await self._accelerator(binary),
                 version=await asyncio.to_thread(qemu_process.version, binary),
             )
         return self._capabilities
+
+    async def _accelerator(self, binary: str) -> Literal["kvm", "tcg"]:
+        if self._wanted != "auto":
+            return self._wanted
+        return await asyncio.to_thread(qemu_process.probe_accelerator, binary)
 
     async def start(self, spec: GuestSpec) -> Guest:
         can = await self.capabilities()

@@ -57,7 +57,10 @@ class Supervisor:
             for descriptor in fired:
                 os.close(descriptor)
                 del self._watched[descriptor]
-            self._look()
+            try:
+                self._look()
+            except OSError as error:
+                log.error("exports cannot be watched", error=str(error))
 
     def _look(self) -> None:
         unwatched = set(self._exports.volumes()) - set(self._watched.values())

@@ -62,7 +62,8 @@ class Failure:
     """Why an operation failed: told to the user, stored on the operation.
 
     `cause` and `remedy` are whole sentences for humans, `retryable` says whether the same request
-    may succeed later unchanged.
+    may succeed later unchanged. A `private` cause names things of the operator's (hosts, paths, a
+    backend's own words): it is kept for him and not told to users.
     """
 
     code: str
@@ -70,11 +71,13 @@ class Failure:
     cause: str = ""
     remedy: str = ""
     retryable: bool = False
+    private: bool = False
 
     @property
     def text(self) -> str:
-        """Message, cause and remedy as one text of sentences."""
-        parts = [part.strip() for part in (self.message, self.cause, self.remedy) if part.strip()]
+        """What a user is told, as one text of sentences."""
+        told = (self.message, "" if self.private else self.cause, self.remedy)
+        parts = [part.strip() for part in told if part.strip()]
         return " ".join(part if part[-1] in ".!?:" else f"{part}." for part in parts)
 
 

@@ -321,6 +321,7 @@ def _unexpected(error: Exception, *, gave_up: bool) -> Failure:
             cause=str(error),
             remedy="Try again later, or ask the operator to look at the backend.",
             retryable=True,
+            private=True,
         )
     return Failure(
         code="internal",

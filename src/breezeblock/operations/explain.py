@@ -28,11 +28,13 @@ def of_driver(error: Exception) -> Failure:
             message="The backend's driver failed unexpectedly.",
             cause=f"{type(error).__name__}: {error}",
             remedy="Tell the operator the request id.",
+            private=True,
         )
     return Failure(
         code="backend",
         message="The backend refused.",
         cause=str(error),
-        remedy=error.remedy,
+        remedy=error.remedy or "Tell the operator the request id: he can read why.",
         retryable=isinstance(error, TemporaryError),
+        private=True,
     )

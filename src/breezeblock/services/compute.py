@@ -56,7 +56,7 @@ async def start_compute(
     stack.push_async_callback(storage.close)
     local = None
     if "compute-agent" in process.roles:
-        runs = hypervisor or QemuHypervisor(config.data_dir / GUESTS)
+        runs = hypervisor or QemuHypervisor(config.data_dir / GUESTS, config.compute.accelerator)
         local = LocalHost.of(config, runs)
     doors = Doors(store, storage, local)
     engine = Engine(

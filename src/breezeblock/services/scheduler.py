@@ -12,7 +12,7 @@ import contextlib
 
 import structlog
 
-from breezeblock.config import Config
+from breezeblock.config import Config, ConfigError
 from breezeblock.operations.engine import Engine
 from breezeblock.operations.sweep import end_overdue, move_on_stranded
 from breezeblock.scheduler.registry import load_filters, load_weighers
@@ -26,13 +26,16 @@ IN_FLIGHT = 32
 
 
 def scheduling(config: Config) -> Scheduling:
-    """The configured filters and weighers. Raises ValueError that names an unknown one."""
+    """The configured filters and weighers. Raises ConfigError that names an unknown one."""
     chosen = config.scheduler
-    return Scheduling(
-        filters=load_filters(chosen.filters),
-        weighers=load_weighers(tuple(chosen.weighers), chosen.weighers),
-        max_candidates=chosen.max_candidates,
-    )
+    try:
+        return Scheduling(
+            filters=load_filters(chosen.filters),
+            weighers=load_weighers(tuple(chosen.weighers), chosen.weighers),
+            max_candidates=chosen.max_candidates,
+        )
+    except ValueError as error:
+        raise ConfigError(f"scheduler: {error}") from error
 
 
 class SchedulerService:

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from breezeblock.config import Config
+from breezeblock.config import Config, ConfigError
 from breezeblock.drivers.backend import Backend
 from breezeblock.drivers.base import BackendConfig
 from breezeblock.operations.engine import Engine
@@ -25,7 +25,7 @@ SETUP_RETRY = 5.0
 
 
 def open_backends(config: Config) -> dict[str, Backend]:
-    """The configured backends, by host@backend; none is connected yet. Raises ValueError."""
+    """The configured backends, by host@backend; none is connected yet. Raises ConfigError."""
     opened = {}
     for told in config.backends:
         driver_config = BackendConfig(
@@ -34,12 +34,15 @@ def open_backends(config: Config) -> dict[str, Backend]:
             state_dir=config.data_dir / "backends" / told.name,
             options=told.options,
         )
-        backend = Backend.open(
-            told.driver,
-            driver_config,
-            availability_zone=told.availability_zone or config.availability_zone,
-            threads=told.threads,
-        )
+        try:
+            backend = Backend.open(
+                told.driver,
+                driver_config,
+                availability_zone=told.availability_zone or config.availability_zone,
+                threads=told.threads,
+            )
+        except ValueError as error:
+            raise ConfigError(f"backends: {told.name}: {error}") from error
         opened[backend.name] = backend
     return opened
 
@@ -103,7 +106,7 @@ class VolumeService:
             await self.store.write(lambda tx: _report(tx, backend, reports))
 
     async def _report_down(self, backend: Backend) -> None:
-        """Show that the driver is down; the silence makes the service count as down in time."""
+        """Let no new work come here, and show why, until a test succeeds."""
         with contextlib.suppress(StoreUnavailable):
             await self.store.write(lambda tx: _mark_down(tx, backend))
 

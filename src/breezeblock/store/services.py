@@ -42,9 +42,9 @@ def withdraw(tx: WriteTx, binary: str, host: str) -> None:
 
 
 def mark_down(tx: WriteTx, binary: str, host: str) -> None:
-    """Say that a backend does not answer; its last good report ages meanwhile."""
+    """Say that a backend does not answer: it counts as down until it has passed a test again."""
     known = sa.and_(services.c.binary == binary, services.c.host == host)
-    tx.run(services.update().where(known).values(backend_state="down"))
+    tx.run(services.update().where(known).values(backend_state="down", reported_at=0.0))
 
 
 def all_services(tx: ReadTx, down_time: float) -> list[Service]:

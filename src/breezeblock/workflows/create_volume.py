@@ -186,6 +186,7 @@ def _hand_on(run: Run[Data], failure: Failure) -> Outcome:
             cause=" ".join(one["error"] for one in data.tried),
             remedy=failure.remedy or "Try again later, or tell the operator the request id.",
             retryable=failure.retryable,
+            private=True,
         )
     return Failed(failure, data, note=f"{pool} failed ({told})")
 

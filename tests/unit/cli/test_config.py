@@ -25,3 +25,12 @@ def test_options_are_explained(capsys: pytest.CaptureFixture[str]) -> None:
     lines = printed.splitlines()
     assert "Longest page of a list." in lines[lines.index("max_limit = 1000") - 1]
     assert "# The block storage API." in lines
+
+
+def test_every_plain_option_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    config()
+    lines = capsys.readouterr().out.splitlines()
+    quota = lines.index("[quota]")  # the names of quotas are the wire's and say what they are
+    options = [index for index, line in enumerate(lines) if " = " in line and line[0] != "#"]
+    bare = [lines[index] for index in options if lines[index - 1][:1] != "#"]
+    assert [line for line in bare if lines.index(line) not in range(quota, quota + 8)] == []

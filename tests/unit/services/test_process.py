@@ -49,4 +49,5 @@ def test_unless_the_operator_says_it_in_so_many_words() -> None:
 
 
 def test_with_authentication_every_address_is_served() -> None:
-    check_listen(build({"auth": {"strategy": "basic"}}), "0.0.0.0")
+    user = {"name": "ada", "password": "$2b$04$" + "a" * 53, "project_id": "p"}
+    check_listen(build({"auth": {"strategy": "basic", "users": [user]}}), "0.0.0.0")

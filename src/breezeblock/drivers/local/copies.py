@@ -22,7 +22,7 @@ from breezeblock.exports.files import Locks
 from breezeblock.exports.nbd import NbdExports
 
 LONGEST_CHAIN = 16
-"""Layers that a new volume may stand on; from a longer chain it gets a copy of its own."""
+"""Layers that a head may stand on; beyond, it gets a copy of its own (not while it is served)."""
 
 
 class Copies:
@@ -86,20 +86,25 @@ class Copies:
         return self._freeze(origin, manifest) if self._overlays else None
 
     def _freeze(self, volume_id: str, manifest: Manifest, snapshot_id: str = "") -> str:
-        """Put a new head on the volume, so that the present one does not change any more.
+        """Give the volume a new head, so that the present one does not change any more.
 
         Returns the frozen layer; with an id it becomes that snapshot in the same commit.
         """
         head = manifest.head
         below = self._layers.below(head)
-        if below and not self._exports.served(volume_id) and self._layers.untouched(head):
+        served = self._exports.served(volume_id)
+        if below and not served and self._layers.untouched(head):
             if snapshot_id:
                 self._manifests.save(volume_id, _keeping(manifest, snapshot_id, below))
             return below
         self._layers.flush(head)  # so that hosts need not wait for it when the daemon does
         kept = _keeping(manifest, snapshot_id, head) if snapshot_id else manifest
-        with self._layers.draft("qcow2") as draft:
-            self._layers.overlay(draft, head, manifest.size)
+        overlay = served or self._may_stand_on(head)
+        with self._layers.draft("qcow2" if overlay else "raw") as draft:
+            if overlay:
+                self._layers.overlay(draft, head, manifest.size)
+            else:
+                self._layers.duplicate(draft, head, manifest.size)
             self._manifests.save(volume_id, replace(kept, head=draft.name))
         self._exports.follow(volume_id)
         return head

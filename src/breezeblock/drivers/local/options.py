@@ -18,7 +18,7 @@ Format = Literal["auto", "raw", "qcow2"]
 
 @dataclass(frozen=True, slots=True)
 class LocalOptions:
-    """The options, checked. See docs/drivers for their meaning to an operator.
+    """The options, checked and complete.
 
     path                         where the volumes are; default: `volumes` in the state directory
     format                       how snapshots and clones are made: `raw` copies files (at once
