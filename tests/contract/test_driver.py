@@ -270,7 +270,7 @@ class TestSnapshot:
     def test_a_snapshot_is_of_one_moment(self, backend: Backend) -> None:
         volume = backend.create()
         with backend.connected(volume, reconnect=RECONNECT) as disk:
-            assert disk.write(255, length=128 << 20)  # copying this takes a while
+            assert disk.write(255, length=64 << 20)  # copying this takes a while
             with alternating(disk, 0, GIB - 65536):
                 snapshot = backend.snapshot(volume)
         with backend.connected(backend.create(snapshot)) as disk:

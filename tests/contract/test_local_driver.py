@@ -136,12 +136,12 @@ class TestOptions:
 
 class TestCapacity:
     def test_a_limit_counts_as_the_size(self, start: Start, host: Host) -> None:
-        driver = start(capacity_gb=1.5)
+        driver = start(capacity_gb=1.25)
         volume = a_volume()
         driver.create(volume, None)
-        write(driver, host, volume, 1, length=512 * MIB)
+        write(driver, host, volume, 1, length=256 * MIB)
         pool = driver.stats().pools[0]
-        assert (pool.total_capacity_gb, pool.free_capacity_gb) == (1.5, 1.0)
+        assert (pool.total_capacity_gb, pool.free_capacity_gb) == (1.25, 1.0)
 
     def test_no_more_is_promised_than_the_ratio_allows(self, start: Start) -> None:
         driver = start(capacity_gb=2, max_over_subscription_ratio=2)
