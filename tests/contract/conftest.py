@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.contract.crashing import Crasher
 from tests.contract.drivers import CASES, Backend, Case, storage
 
 
@@ -20,3 +21,13 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]
             yield backend
         finally:
             backend.close()
+
+
+@pytest.fixture(scope="session")
+def crasher() -> Iterator[Crasher]:
+    """Runs a driver's method in a process that dies on the way."""
+    crasher = Crasher()
+    try:
+        yield crasher
+    finally:
+        crasher.close()

@@ -46,11 +46,9 @@ class Ended:
 
 
 class Crasher:
-    """Runs methods in processes of their own. `case` is the name of one of `CASES`."""
+    """Runs methods in processes of their own."""
 
-    def __init__(self, case: str, root: Path) -> None:
-        self._case = case
-        self._root = root
+    def __init__(self) -> None:
         self._helper = subprocess.Popen(
             [sys.executable, "-m", "tests.contract.crashing"],
             stdin=subprocess.PIPE,
@@ -59,9 +57,10 @@ class Crasher:
             bufsize=1,
         )
 
-    def run(self, method: str, *arguments: Any, die_at: int = 0, **options: Any) -> Ended:
-        """Call the method in a new process, which dies before its effect number `die_at`."""
-        request = (self._case, self._root, method, arguments, options, die_at)
+    def run(self, case: str, root: Path, method: str, *arguments: Any, die_at: int = 0) -> Ended:
+        """Call the method of a driver over the backend there, `case` naming one of `CASES`, in a
+        new process, which dies before its effect number `die_at`."""
+        request = (case, root, method, arguments, die_at)
         assert self._helper.stdin is not None and self._helper.stdout is not None
         self._helper.stdin.write(base64.b64encode(pickle.dumps(request)).decode() + "\n")
         how, effects = self._helper.stdout.readline().rsplit(maxsplit=1)
@@ -90,12 +89,12 @@ def _serve() -> None:
 
 def _perform(request: bytes, report: int) -> None:
     """In the child: report a dot for each effect, and what was raised; never returns."""
-    case, root, method, arguments, options, die_at = pickle.loads(request)
+    case, root, method, arguments, die_at = pickle.loads(request)
     try:
         driver = next(one for one in CASES if one.name == case).new(root)
         driver.setup()
         _arm(report, die_at)
-        getattr(driver, method)(*arguments, **options)
+        getattr(driver, method)(*arguments)
     except BaseException as error:
         os.write(report, type(error).__name__.encode())
     os._exit(0)

@@ -575,14 +575,6 @@ SCENES = [
 class TestCrash:
     """A process dies before one of its effects; another repeats the call, and nothing is amiss."""
 
-    @pytest.fixture
-    def crasher(self, backend: Backend) -> Iterator[Crasher]:
-        crasher = Crasher(backend.case.name, backend.root)
-        try:
-            yield crasher
-        finally:
-            crasher.close()
-
     @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
     def test_the_next_process_finishes_what_a_killed_one_began(
         self, backend: Backend, crasher: Crasher, scene: Callable[..., Scene]
@@ -597,7 +589,8 @@ class TestCrash:
         """Have the scene's call die there, repeat it, look; returns how many effects it had."""
         with ExitStack() as stack:
             played = scene(backend, stack)
-            ended = crasher.run(played.method, *played.arguments, die_at=die_at)
+            call = (played.method, *played.arguments)
+            ended = crasher.run(backend.case.name, backend.root, *call, die_at=die_at)
             # A supervisor's effects come between, so the number varies: it may not get there.
             beyond = not 0 < die_at <= ended.effects
             assert ended.how == "killed" or (ended.how == "done" and beyond), ended

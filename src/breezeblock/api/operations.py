@@ -12,7 +12,7 @@ from typing import Any
 
 from breezeblock.api.application import ApiCall
 from breezeblock.api.scope import seen_by
-from breezeblock.model.errors import InvalidInput, NotFound
+from breezeblock.model.errors import InvalidInput, NotFound, without_paths
 from breezeblock.model.operation import Operation
 from breezeblock.scheduler.summary import summarise
 from breezeblock.store import operations
@@ -46,21 +46,25 @@ def view(call: ApiCall, operation: Operation) -> dict[str, Any]:
         "trail": _trail(operation, FOR_OPERATORS if operator else FOR_ALL),
         "placement": _placement(operation.data.get("ranking"), for_user=not operator),
         "failed_pools": [
-            {"pool": one["pool"], "error": one["error"]} if operator else {}
+            {"pool": one["pool"], "error": one["error"]}
+            if operator
+            else {"error": without_paths(one["error"])}
             for one in operation.data.get("tried", ())
         ],
-        "failure": operation.failure if operator else _told_to_users(operation.failure),
+        "failure": _failure(operation.failure, for_user=not operator),
     }
     if operator:
         shown |= {"queue": operation.queue, "worker": operation.worker, "epoch": operation.epoch}
     return shown
 
 
-def _told_to_users(failure: dict[str, Any] | None) -> dict[str, Any] | None:
-    """A failure without the cause when that names things of the operator's."""
-    if failure is None or not failure.get("private"):
-        return failure
-    return {key: value for key, value in failure.items() if key != "cause"}
+def _failure(failure: dict[str, Any] | None, *, for_user: bool) -> dict[str, Any] | None:
+    if failure is None:
+        return None
+    shown = {key: value for key, value in failure.items() if key != "private"}
+    if for_user and failure.get("private"):
+        shown["cause"] = without_paths(str(failure.get("cause", "")))
+    return shown
 
 
 def _moment(seconds: float | None) -> str | None:

@@ -120,7 +120,7 @@ class _Demo:
                 async with self._inside(first) as guest:
                     disk = await guest.find_disk(volume)
                     await guest.run(f"printf %s '{text}' | dd of={disk} conv=fsync 2>/dev/null")
-                    self.say(f"the first guest wrote {text!r} to its {disk}")
+                    self.say(f"the first guest, whose kernel calls it {disk}, wrote {text!r}")
                 await self._detach(first, volume)
                 await self._attach(second, volume)
                 async with self._inside(second) as guest:
@@ -130,7 +130,7 @@ class _Demo:
                     raise DemoFailed(
                         f"the second guest read {read!r}: these are not the same bytes"
                     )
-                self.say(f"the second guest read {read!r} from its {disk}: the same bytes")
+                self.say(f"the second guest read {read!r}: the same bytes")
                 await self._detach(second, volume)
             finally:
                 await self._request("DELETE", f"{self.volume_url}/volumes/{volume}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -93,7 +92,7 @@ async def serve(config: Config, roles: tuple[str, ...]) -> None:
         await asyncio.wait({started, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if started.done():
             started.result()
-            print(greeting(config, process.roles), file=sys.stderr, flush=True)
+            print(greeting(config, process.roles), flush=True)
             await stopped
     finally:
         started.cancel()
@@ -126,6 +125,7 @@ clouds.yaml
       compute_endpoint_override: "{compute}"
       image_endpoint_override: "{compute}"
       volume_api_version: "3"
+      block_storage_default_microversion: "3.71"
 
 Try
   openstack --os-cloud breezeblock volume create --size 1 first
@@ -145,6 +145,7 @@ clouds.yaml
       compute_endpoint_override: "{compute}"
       image_endpoint_override: "{compute}"
       volume_api_version: "3"
+      block_storage_default_microversion: "3.71"
 
 Try
   openstack --os-cloud breezeblock volume create --size 1 first

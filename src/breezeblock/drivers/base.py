@@ -18,7 +18,8 @@ rebuild from the backend, and never sees the database, the bus or the API. The s
 * **Bounded.** No method blocks longer than `BLOCKS_AT_MOST` seconds without raising TemporaryError.
 
 Errors: `TemporaryError` when the same call may succeed later, `PermanentError` when it will not
-(the walk then goes on to the next pool). Anything else counts as permanent and as a bug.
+(the walk then goes on to the next pool). Anything else counts as permanent and as a bug. Users read
+these texts (without file paths): name no hosts in them.
 Sizes are GiB unless the name says bytes.
 """
 

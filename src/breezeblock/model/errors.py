@@ -17,6 +17,7 @@ status each becomes, nobody else does. Work that fails later, inside an operatio
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
@@ -57,13 +58,21 @@ class Unavailable(BreezeblockError):
     """The database, the broker or a backend is away; the same request may succeed later."""
 
 
+_PATH = re.compile(r"(?<![\w:/])/[\w./@#+-]+")
+
+
+def without_paths(text: str) -> str:
+    """A text for users: the operator's files are not named."""
+    return _PATH.sub("…", text)
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why an operation failed: told to the user, stored on the operation.
 
     `cause` and `remedy` are whole sentences for humans, `retryable` says whether the same request
-    may succeed later unchanged. A `private` cause names things of the operator's (hosts, paths, a
-    backend's own words): it is kept for him and not told to users.
+    may succeed later unchanged. A `private` cause is in a backend's own words and may name the
+    operator's files: users are told it without them.
     """
 
     code: str
@@ -76,7 +85,8 @@ class Failure:
     @property
     def text(self) -> str:
         """What a user is told, as one text of sentences."""
-        told = (self.message, "" if self.private else self.cause, self.remedy)
+        cause = without_paths(self.cause) if self.private else self.cause
+        told = (self.message, cause, self.remedy)
         parts = [part.strip() for part in told if part.strip()]
         return " ".join(part if part[-1] in ".!?:" else f"{part}." for part in parts)
 

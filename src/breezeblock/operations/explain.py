@@ -34,7 +34,7 @@ def of_driver(error: Exception) -> Failure:
         code="backend",
         message="The backend refused.",
         cause=str(error),
-        remedy=error.remedy or "Tell the operator the request id: he can read why.",
+        remedy=error.remedy or "Tell the operator the request id.",
         retryable=isinstance(error, TemporaryError),
         private=True,
     )

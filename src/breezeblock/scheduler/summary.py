@@ -10,6 +10,12 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
+FOR_USERS = {
+    "CapabilitiesFilter": "it has not what the volume type asks for",
+    "DriverFilter": "its own rule does not take the volume",
+}
+"""What users read where the reason would quote extra specs and rules that they may not see."""
+
 Refused = tuple[str, str, str]
 """Pool, filter, reason."""
 
@@ -43,7 +49,9 @@ def _named(refusals: Iterable[Refused]) -> list[str]:
 
 
 def _anonymous(refusals: Iterable[Refused], hide: Callable[[str], str]) -> list[str]:
-    reasons = Counter(f"{name}: {hide(reason)}" for _, name, reason in refusals)
+    reasons = Counter(
+        f"{name}: {FOR_USERS.get(name) or hide(reason)}" for _, name, reason in refusals
+    )
     return [
         f"{count} pool{'s' if count > 1 else ''}: {text}" for text, count in reasons.most_common()
     ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 from collections.abc import Iterable
 
 import structlog
@@ -80,12 +81,32 @@ class Process:
         broker that is away is waited for.
         """
         self.config.data_dir.mkdir(parents=True, exist_ok=True)
+        self._claim_data()
         await self.bus.start()
         self._stack.push_async_callback(self.bus.close)
         if set(self.roles) & {"api", "scheduler", "volume"}:
             await self._start_block_storage()
         if set(self.roles) & {"compute-api", "compute-agent"}:
             await self._start_compute()
+
+    def _claim_data(self) -> None:
+        """Without a broker two processes cannot hear each other: they must not share a directory.
+
+        Raises ConfigError when another process has it.
+        """
+        if not self.config.bus.startswith("memory:"):
+            return
+        for name in sorted(
+            {"compute" if "compute" in role else "block-storage" for role in self.roles}
+        ):
+            path = self.config.data_dir / f"{name}.lock"
+            lock = self._stack.enter_context(path.open("w"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ConfigError(
+                    f"another process uses {self.config.data_dir}; choose one with --data"
+                ) from None
 
     async def close(self) -> None:
         """Stop in an orderly way: no new work, running steps end, exports and guests stay."""

@@ -73,6 +73,12 @@ def page(tx: ReadTx, query: ListQuery, project_id: str | None) -> Page:
     return Page([_server(row) for row in rows], total)
 
 
+def used_by(tx: ReadTx, project_id: str) -> list[dict[str, Any]]:
+    """The flavors of a project's servers: what it uses."""
+    statement = sa.select(servers.c.flavor).where(servers.c.project_id == project_id)
+    return [row.flavor for row in tx.rows(statement)]
+
+
 def update(tx: WriteTx, server_id: str, **values: Any) -> bool:
     """Set columns; whether the server was there."""
     values.setdefault("updated_at", tx.now)

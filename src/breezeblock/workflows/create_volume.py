@@ -112,7 +112,7 @@ async def schedule(run: Run[Data]) -> Outcome:
             Failure(
                 code="no-backend-fits",
                 message="No storage pool fits the volume.",
-                cause=ranking.summary(for_user=True),
+                cause="; ".join(ranking.summary(for_user=True).splitlines()),
                 remedy="Ask for less, for another zone or type, or let the operator add space.",
                 retryable=True,
             ),

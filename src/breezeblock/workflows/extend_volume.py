@@ -77,7 +77,7 @@ async def check(run: Run[Data]) -> Outcome:
             Failure(
                 code="no-room",
                 message="The volume's storage pool has no room for the growth.",
-                cause=ranking.summary(for_user=True),
+                cause="; ".join(ranking.summary(for_user=True).splitlines()),
                 remedy="Ask for less, or let the operator add space.",
                 retryable=True,
             ),

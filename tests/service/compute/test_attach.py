@@ -344,8 +344,8 @@ async def test_what_a_backend_refuses_is_told(cloud: ComputeCloud, tmp_path: Pat
     cloud.house.driver.failures["export"] = PermanentError("no daemon", remedy="install one")
     reply = await cloud.attach(server, volume)
     assert reply.status_code == 500
+    assert "no daemon" in reply.text
     assert "install one" in reply.text
-    assert "no daemon" not in reply.text, "a backend's own words are the operator's"
     await cloud.quiet()
     assert await cloud.house.status(volume) == "available"
     assert await cloud.attachments(server) == []

@@ -53,6 +53,13 @@ async def test_flavors_come_in_pages(cloud: ComputeCloud) -> None:
     assert (await cloud.member.call("GET", "/flavors?marker=huge")).status_code == 400
 
 
+async def test_limits_say_what_the_project_uses(cloud: ComputeCloud) -> None:
+    await cloud.server()
+    absolute = (await cloud.member.call("GET", "/limits")).json()["limits"]["absolute"]
+    assert (absolute["totalInstancesUsed"], absolute["totalRAMUsed"]) == (1, 256)
+    assert absolute["maxTotalInstances"] == -1
+
+
 async def test_the_configured_kernel_is_an_image(cloud: ComputeCloud) -> None:
     listed = (await cloud.member.call("GET", "/images?name=demo")).json()["images"]
     assert [(one["id"], one["name"]) for one in listed] == [("demo", "demo")]

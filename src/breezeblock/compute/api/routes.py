@@ -6,6 +6,7 @@ from breezeblock.compute.api import (
     external_events,
     flavors,
     images,
+    limits,
     new_servers,
     server_actions,
     servers,
@@ -20,5 +21,6 @@ ROUTES: tuple[Route, ...] = (
     *volume_attachments.ROUTES,
     *flavors.ROUTES,
     *images.ROUTES,
+    *limits.ROUTES,
     *external_events.ROUTES,
 )
