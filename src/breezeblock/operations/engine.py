@@ -25,7 +25,6 @@ from breezeblock.operations.wakes import parse_wake, send_wakes
 from breezeblock.operations.workers import worker_lives, worker_name
 from breezeblock.operations.workflow import Again, Done, Failed, Next, Outcome, Registry, Run
 from breezeblock.store import operations
-from breezeblock.store.clock import db_now
 from breezeblock.store.operations import Fenced
 from breezeblock.store.store import Store, StoreUnavailable, Wake, WriteTx
 
@@ -190,7 +189,7 @@ class Engine:
                     held,
                     entry | {"event": "again"},
                     queue=queue,
-                    due_at=db_now() + outcome.after,
+                    due_at=tx.clock() + outcome.after,
                     **moved,
                     **data,
                 )
@@ -203,7 +202,7 @@ class Engine:
                     held,
                     entry | {"event": "succeeded"},
                     state="succeeded",
-                    ended_at=db_now(),
+                    ended_at=tx.clock(),
                     result=outcome.result,
                 )
                 outcome.settle(tx)
@@ -214,7 +213,7 @@ class Engine:
                     held,
                     entry | {"event": "failed"},
                     state="failed",
-                    ended_at=db_now(),
+                    ended_at=tx.clock(),
                     failure=msgspec.to_builtins(outcome.failure),
                     **data,
                 )

@@ -29,7 +29,7 @@ def _attachment(row: sa.Row[Any]) -> Attachment:
 
 
 def insert(tx: WriteTx, attachment: Attachment) -> None:
-    tx.run(attachments.insert().values(msgspec.structs.asdict(attachment)))
+    tx.insert(attachments, msgspec.structs.asdict(attachment))
 
 
 def find(tx: ReadTx, attachment_id: str) -> Attachment | None:

@@ -34,8 +34,9 @@ def insert(tx: WriteTx, operation: Operation, *, delay: float = 0.0) -> None:
     Raises Conflict when the resource has an open one (design, law 4).
     """
     values = {name: getattr(operation, name) for name in operation.__struct_fields__}
-    values |= {"opened_at": db_now(), "due_at": db_now() + delay if delay else 0.0}
-    if not tx.insert_unless_taken(operations.insert().values(values)):
+    now = tx.clock()
+    values |= {"opened_at": now, "due_at": now + delay if delay else 0.0}
+    if not tx.insert_once(operations, values):
         raise Conflict(
             f"Another operation on {operation.resource_type} {operation.resource_id} is under way."
         )
@@ -84,27 +85,31 @@ def of_request(tx: ReadTx, request_id: str) -> list[Operation]:
     return [_operation(row) for row in tx.rows(statement.order_by(operations.c.opened_at))]
 
 
+_CLAIM = (
+    operations.update()
+    .where(
+        operations.c.id == sa.bindparam("claimed_id"),
+        operations.c.state == OPEN,
+        operations.c.queue == sa.bindparam("claimed_queue"),
+        operations.c.due_at <= db_now(),
+        sa.or_(operations.c.lease_until.is_(None), operations.c.lease_until < db_now()),
+    )
+    .values(
+        epoch=operations.c.epoch + 1,
+        worker=sa.bindparam("claimer"),
+        lease_until=db_now() + sa.bindparam("lease", type_=sa.Float),
+        attempts=operations.c.attempts + 1,
+    )
+    .returning(operations)
+)
+
+
 def claim(
     tx: WriteTx, operation_id: str, queue: str, worker: str, lease: float
 ) -> Operation | None:
     """Take the operation for `lease` seconds, with the next epoch; None when it is not free."""
-    now = db_now()
     taken = tx.first(
-        operations.update()
-        .where(
-            operations.c.id == operation_id,
-            operations.c.state == OPEN,
-            operations.c.queue == queue,
-            operations.c.due_at <= now,
-            sa.or_(operations.c.lease_until.is_(None), operations.c.lease_until < now),
-        )
-        .values(
-            epoch=operations.c.epoch + 1,
-            worker=worker,
-            lease_until=now + lease,
-            attempts=operations.c.attempts + 1,
-        )
-        .returning(operations)
+        _CLAIM, claimed_id=operation_id, claimed_queue=queue, claimer=worker, lease=lease
     )
     return _operation(taken) if taken else None
 
@@ -135,8 +140,16 @@ def advance(tx: WriteTx, held: Operation, entry: dict[str, Any], **changes: Any)
         "lease_until": None,
         "worker": None,
     }
-    if not tx.run(_fenced(held.id, held.epoch).values(values)):
+    where = {"held_id": held.id, "held_epoch": held.epoch}
+    if not tx.update(_HELD, where, values):
         raise Fenced(held.id)
+
+
+_HELD = operations.update().where(
+    operations.c.id == sa.bindparam("held_id"),
+    operations.c.state == OPEN,
+    operations.c.epoch == sa.bindparam("held_epoch"),
+)
 
 
 def release(tx: WriteTx, held: Operation) -> None:

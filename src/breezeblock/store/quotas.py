@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from breezeblock.model.errors import OverQuota
 from breezeblock.store.store import ReadTx, WriteTx
@@ -34,24 +32,32 @@ def charge(
     moved = {name: change for name, change in sorted(changes.items()) if change}
     if not moved:
         return
-    dialect = sqlite if tx.dialect == "sqlite" else postgresql
-    insert: Any = dialect.insert(quota_usages).values(
-        [
-            {"project_id": project_id, "resource": name, "in_use": change}
-            for name, change in moved.items()
-        ]
-    )
-    statement = insert.on_conflict_do_update(
-        index_elements=["project_id", "resource"],
-        set_={"in_use": quota_usages.c.in_use + insert.excluded.in_use},
-    ).returning(quota_usages.c.resource, quota_usages.c.in_use)
-    usages = {row.resource: row.in_use for row in tx.rows(statement)}
+    usages = _moved(tx, project_id, moved)
+    if len(usages) < len(moved):  # the project's first of its kind
+        for name in moved.keys() - usages.keys():
+            row = {"project_id": project_id, "resource": name, "in_use": 0}
+            tx.insert_once(quota_usages, row)
+        usages |= _moved(
+            tx, project_id, {name: moved[name] for name in moved.keys() - usages.keys()}
+        )
     grown = [name for name, change in moved.items() if change > 0]
     allowed = limits(tx, project_id, grown, defaults) if grown else {}
     for name in grown:
         limit = allowed.get(name, -1)
         if limit >= 0 and usages[name] > limit:
             raise _over(name, moved[name], usages[name] - moved[name], limit)
+
+
+def _moved(tx: WriteTx, project_id: str, changes: Mapping[str, int]) -> dict[str, int]:
+    """Move the rows that are there, in one statement; resource → what is used now."""
+    change = sa.case(changes, value=quota_usages.c.resource)
+    statement = (
+        quota_usages.update()
+        .where(quota_usages.c.project_id == project_id, quota_usages.c.resource.in_(list(changes)))
+        .values(in_use=quota_usages.c.in_use + change)
+        .returning(quota_usages.c.resource, quota_usages.c.in_use)
+    )
+    return {row.resource: row.in_use for row in tx.rows(statement)}
 
 
 def _over(name: str, asked: int, used: int, limit: int) -> OverQuota:

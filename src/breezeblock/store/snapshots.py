@@ -34,7 +34,7 @@ def _snapshot(row: sa.Row[Any]) -> Snapshot:
 
 
 def insert(tx: WriteTx, snapshot: Snapshot) -> None:
-    tx.run(snapshots.insert().values(msgspec.structs.asdict(snapshot)))
+    tx.insert(snapshots, msgspec.structs.asdict(snapshot))
 
 
 def find(tx: ReadTx, snapshot_id: str) -> Snapshot | None:

@@ -17,14 +17,17 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, Engine, Executable, Row, event
+from sqlalchemy import Connection, Engine, Executable, Insert, Row, Table, Update, event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 
 from breezeblock.model.errors import Unavailable
@@ -51,24 +54,49 @@ class ReadTx:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._clock: float | None = None
 
     @property
     def dialect(self) -> str:
         """ "sqlite" or "postgresql"."""
         return self._connection.dialect.name
 
-    def rows(self, statement: Executable) -> Sequence[Row[Any]]:
-        return self._connection.execute(statement).all()
+    def rows(self, statement: Executable, **parameters: Any) -> Sequence[Row[Any]]:
+        return self._connection.execute(statement, parameters).all()
 
-    def first(self, statement: Executable) -> Row[Any] | None:
-        return self._connection.execute(statement).first()
+    def first(self, statement: Executable, **parameters: Any) -> Row[Any] | None:
+        return self._connection.execute(statement, parameters).first()
 
     def scalar(self, statement: Executable) -> Any:
         return self._connection.execute(statement).scalar()
 
     def clock(self) -> float:
-        """Seconds by the database's clock: what leases and reports are compared with."""
-        return float(self._connection.execute(sa.select(db_now())).scalar_one())
+        """Seconds by the database's clock: what leases and reports are compared with.
+
+        One answer a transaction. The clock of SQLite is this machine's: no need to ask.
+        """
+        if self._clock is None:
+            self._clock = (
+                time.time()
+                if self.dialect == "sqlite"
+                else float(self._connection.execute(_NOW).scalar_one())
+            )
+        return self._clock
+
+
+_NOW = sa.select(db_now())
+
+
+@cache
+def _insert(table: Table) -> Insert:
+    return table.insert()
+
+
+@cache
+def _insert_once(table: Table, dialect: str) -> Insert:
+    if dialect == "sqlite":
+        return sqlite.insert(table).on_conflict_do_nothing()
+    return postgresql.insert(table).on_conflict_do_nothing()
 
 
 class WriteTx(ReadTx):
@@ -82,6 +110,22 @@ class WriteTx(ReadTx):
     def run(self, statement: Executable) -> int:
         """Execute; returns how many rows were touched."""
         return self._connection.execute(statement).rowcount
+
+    def insert(self, table: Table, values: Mapping[str, Any]) -> None:
+        """Insert a row of plain values."""
+        self._connection.execute(_insert(table), values)
+
+    def insert_once(self, table: Table, values: Mapping[str, Any]) -> bool:
+        """Insert a row; False, and nothing done, when a unique index has one like it."""
+        statement = _insert_once(table, self.dialect)
+        return bool(self._connection.execute(statement, values).rowcount)
+
+    def update(self, statement: Update, where: Mapping[str, Any], values: Mapping[str, Any]) -> int:
+        """Run a prepared update with the parameters of its condition; how many rows it touched.
+
+        `values` are plain. Such a statement is built once, which is most of what it costs.
+        """
+        return self._connection.execute(statement, {**values, **where}).rowcount
 
     def insert_unless_taken(self, statement: Executable) -> bool:
         """Insert in a savepoint; False when a unique index refuses."""
@@ -146,16 +190,7 @@ class _SqliteWriter:
         try:
             with self._engine.begin() as connection:
                 for job in batch:
-                    savepoint = connection.begin_nested()
-                    tx = WriteTx(connection)
-                    try:
-                        result = job.fn(tx)
-                    except BaseException as error:
-                        savepoint.rollback()
-                        job.future.set_exception(_translated(error))
-                    else:
-                        savepoint.commit()
-                        done.append((job, result, tx.wakes))
+                    done += _run_one(connection, job, alone=len(batch) == 1)
         except BaseException as error:
             for job in batch:
                 if not job.future.done():
@@ -163,6 +198,24 @@ class _SqliteWriter:
         else:
             for job, result, wakes in done:
                 job.future.set_result((result, wakes))
+
+
+def _run_one(
+    connection: Connection, job: _Job, *, alone: bool
+) -> list[tuple[_Job, Any, list[Wake]]]:
+    """Run a function in a savepoint; one that is alone in its transaction needs none."""
+    tx = WriteTx(connection)
+    if alone:
+        return [(job, job.fn(tx), tx.wakes)]
+    savepoint = connection.begin_nested()
+    try:
+        result = job.fn(tx)
+    except BaseException as error:
+        savepoint.rollback()
+        job.future.set_exception(_translated(error))
+        return []
+    savepoint.commit()
+    return [(job, result, tx.wakes)]
 
 
 class _PooledWriter:

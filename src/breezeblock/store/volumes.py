@@ -37,12 +37,15 @@ def _volume(row: sa.Row[Any]) -> Volume:
 
 
 def insert(tx: WriteTx, volume: Volume) -> None:
-    tx.run(volumes.insert().values(msgspec.structs.asdict(volume)))
+    tx.insert(volumes, msgspec.structs.asdict(volume))
+
+
+_FIND = sa.select(volumes).where(volumes.c.id == sa.bindparam("the_id"))
 
 
 def find(tx: ReadTx, volume_id: str) -> Volume | None:
     """The volume whoever owns it, or None when there is none (any more)."""
-    row = tx.first(sa.select(volumes).where(volumes.c.id == volume_id))
+    row = tx.first(_FIND, the_id=volume_id)
     return _volume(row) if row else None
 
 
@@ -71,10 +74,14 @@ def page(tx: ReadTx, query: ListQuery, project_id: str | None) -> Page:
     return Page([_volume(row) for row in rows], total)
 
 
+_ONE = volumes.update().where(volumes.c.id == sa.bindparam("the_id"))
+_ONE_IN_STATUS = _ONE.where(volumes.c.status.in_(sa.bindparam("allowed", expanding=True)))
+
+
 def update(tx: WriteTx, volume_id: str, **values: Any) -> bool:
     """Set columns; whether the volume was there."""
     values.setdefault("updated_at", tx.now)
-    return bool(tx.run(volumes.update().where(volumes.c.id == volume_id).values(values)))
+    return bool(tx.update(_ONE, {"the_id": volume_id}, values))
 
 
 def transition(
@@ -85,12 +92,8 @@ def transition(
     Raises InvalidState when it is not.
     """
     values |= {"status": status, "updated_at": tx.now}
-    changed = tx.run(
-        volumes.update()
-        .where(volumes.c.id == volume_id, volumes.c.status.in_(allowed))
-        .values(values)
-    )
-    if not changed:
+    where = {"the_id": volume_id, "allowed": list(allowed)}
+    if not tx.update(_ONE_IN_STATUS, where, values):
         raise InvalidState(f"Volume {volume_id} has changed its status meanwhile.")
 
 

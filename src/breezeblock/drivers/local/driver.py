@@ -257,7 +257,7 @@ class LocalDriver(Driver):
         return min(limit, total), max(0.0, min(free, limit - self._layers.used_bytes() / GIB))
 
     def _provisioned(self) -> float:
-        return float(sum(manifest.size for manifest in self._manifests.all().values()))
+        return float(self._manifests.provisioned())
 
     def _check_room(self, more: int) -> None:
         """Refuse what the pool must not promise. Raises PermanentError."""

@@ -6,6 +6,8 @@ garbage (`sweep`). A manifest is written under the volume's lock, and while no s
 
 from __future__ import annotations
 
+import contextlib
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -44,6 +46,7 @@ class Manifests:
     def __init__(self, directory: Path, locks: Locks) -> None:
         self.directory = directory
         self._locks = locks
+        self._sizes: dict[str, tuple[tuple[int, int], int]] = {}
 
     def get(self, volume_id: str) -> Manifest | None:
         told = read_json(self._path(volume_id))
@@ -77,6 +80,24 @@ class Manifests:
             if manifest is not None:
                 found[path.stem] = manifest
         return found
+
+    def provisioned(self) -> int:
+        """GiB promised to all volumes. A manifest is read again only when it was written anew."""
+        sizes: dict[str, tuple[tuple[int, int], int]] = {}
+        with os.scandir(self.directory) as entries:
+            for entry in entries:
+                if not entry.name.endswith(".json"):
+                    continue
+                with contextlib.suppress(FileNotFoundError):
+                    found = entry.stat()
+                    version = (found.st_ino, found.st_mtime_ns)
+                    known = self._sizes.get(entry.name)
+                    if known is None or known[0] != version:
+                        manifest = self.get(entry.name.removesuffix(".json"))
+                        known = (version, manifest.size if manifest else 0)
+                    sizes[entry.name] = known
+        self._sizes = sizes
+        return sum(size for _version, size in sizes.values())
 
     def _path(self, volume_id: str) -> Path:
         return self.directory / f"{volume_id}.json"
