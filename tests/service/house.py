@@ -48,6 +48,7 @@ class House(Cloud):
     """The running service, its backends, and shortcuts for what tests need first."""
 
     drivers: list[FakeDriver] = field(default_factory=list)
+    engine: Engine | None = None
 
     @property
     def driver(self) -> FakeDriver:
@@ -177,7 +178,7 @@ async def open_house(
     transport = httpx2.ASGITransport(app=asgi)
     try:
         async with httpx2.AsyncClient(transport=transport, base_url="http://cloud") as client:
-            yield House(app, client, known)
+            yield House(app, client, known, engine)
     finally:
         for backend in backends:
             backend.close()

@@ -17,7 +17,8 @@ rebuild from the backend, and never sees the database, the bus or the API. The s
   overlap: the driver must not corrupt data then.
 * **Bounded.** No method blocks longer than `BLOCKS_AT_MOST` seconds without raising TemporaryError.
 
-Errors: `TemporaryError` when the same call may succeed later, `PermanentError` when it will not
+Errors: `TemporaryError` when the same call may succeed later (`StillWorking` when it is only slow,
+as a copy of many bytes: it is then repeated without end), `PermanentError` when it will not
 (the walk then goes on to the next pool). Anything else counts as permanent and as a bug. Users read
 these texts (without file paths): name no hosts in them.
 Sizes are GiB unless the name says bytes.
@@ -46,6 +47,10 @@ class TemporaryError(DriverError):
     def __init__(self, message: str, *, retry_after: float = 1.0, remedy: str = "") -> None:
         super().__init__(message, remedy=remedy)
         self.retry_after = retry_after
+
+
+class StillWorking(TemporaryError):
+    """The work goes on in the background; the same call, repeated, waits for it. No failure."""
 
 
 class PermanentError(DriverError):

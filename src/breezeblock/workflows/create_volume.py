@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 import structlog
 
-from breezeblock.drivers.base import DriverError, Source, TemporaryError
+from breezeblock.drivers.base import DriverError, Source, StillWorking, TemporaryError
 from breezeblock.model import messages as events
 from breezeblock.model.errors import Failure
 from breezeblock.model.operation import Operation
@@ -138,6 +138,8 @@ async def build(run: Run[Data]) -> Outcome:
     wanted = as_driver_volume(volume, extra_specs=data.extra_specs, pool=data.pool)
     try:
         await run.doors.call(backend, lambda driver: driver.create, wanted, source)
+    except StillWorking as error:
+        return Again(after=error.retry_after, data=data, note=str(error))
     except Exception as error:
         if isinstance(error, TemporaryError) and run.operation.attempts < TRIES_PER_POOL:
             raise

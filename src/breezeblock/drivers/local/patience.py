@@ -1,6 +1,6 @@
 """Calls that may take longer than a driver's method may block: they go on in the background.
 
-The core repeats a call that raised TemporaryError; the repeated call finds the work under way and
+The core repeats a call that raised StillWorking; the repeated call finds the work under way and
 waits for it again. Work that dies with the process is begun anew.
 """
 
@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 
-from breezeblock.drivers.base import TemporaryError
+from breezeblock.drivers.base import StillWorking
 
 
 class LongCalls:
@@ -22,7 +22,7 @@ class LongCalls:
         self._running: dict[str, Future[None]] = {}
 
     def run(self, key: str, call: Callable[[], None]) -> None:
-        """Do it, or wait for the one under way. Raises what it raises, TemporaryError when it
+        """Do it, or wait for the one under way. Raises what it raises, StillWorking when it
         takes longer than our patience."""
         with self._guard:
             future = self._running.get(key)
@@ -31,7 +31,7 @@ class LongCalls:
                 work = (future, call)
                 threading.Thread(target=_work, args=work, name=f"copy-{key}", daemon=True).start()
         if not wait([future], self._patience).done:
-            raise TemporaryError("The content is still being copied.", retry_after=5.0)
+            raise StillWorking("The content is still being copied.", retry_after=5.0)
         with self._guard:
             if self._running.get(key) is future:
                 del self._running[key]
