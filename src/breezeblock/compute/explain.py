@@ -44,6 +44,9 @@ def final(error: Exception) -> Failure:
 
 
 def refused_status(failure: Failure) -> int | None:
-    """The HTTP status with which block storage refused; None when something else failed."""
+    """The HTTP status of a refusal: block storage's, or 409 when the server went away meanwhile;
+    None when something else failed."""
+    if failure.code == "gone":
+        return 409
     status = failure.code.removeprefix(REFUSED)
     return int(status) if status != failure.code else None
