@@ -246,3 +246,17 @@ async def test_who_may_not_is_told_so_or_finds_nothing(
     assert (await house.act(volume, action, value, house.reader)).status_code == 403
     assert (await house.act(volume, action, value, house.other)).status_code == 404
     assert await house.status(volume) == "available"
+
+
+async def test_giving_a_reservation_back_shuts_the_hosts_out_again(house: House) -> None:
+    volume = await house.volume()
+    await house.act(volume, "os-reserve")
+    await house.act(volume, "os-initialize_connection", CONNECTOR)
+    assert house.driver.exports
+    await house.act(volume, "os-unreserve")
+    await house.quiet()
+    assert house.driver.exports == set()
+    assert await house.status(volume) == "available"
+    listed = await house.member.get(f"/attachments?volume_id={volume}")
+    assert listed.json()["attachments"] == []
+    await house.in_use(volume, host="another")

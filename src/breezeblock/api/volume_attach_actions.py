@@ -11,6 +11,7 @@ os-detach removes it. The statuses that a client is given between its calls (`at
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import Any, Literal
 
@@ -23,7 +24,7 @@ from breezeblock.api.scope import seen_by
 from breezeblock.api.volume_actions import ADMIN, volume_action
 from breezeblock.model import attachments as rules
 from breezeblock.model.attachments import Attachment
-from breezeblock.model.errors import InvalidInput, InvalidState
+from breezeblock.model.errors import Conflict, InvalidInput, InvalidState
 from breezeblock.model.ids import new_id
 from breezeblock.model.volumes import FREE_TO_MIGRATE, Volume
 from breezeblock.store import attachments, volumes
@@ -73,17 +74,24 @@ async def reserve(call: ApiCall) -> None:
 
 
 async def unreserve(call: ApiCall) -> None:
-    """Back to what the attachments say; nothing when the volume is not reserved."""
-    await call.app.store.write(
-        lambda tx: _give_back(tx, locked_volume(tx, call, f"{MEMBER}:unreserve"))
-    )
+    """Back to what the attachments say; nothing when the volume is not reserved.
 
+    Hosts that were let in for the attachment that is given up here are shut out again.
+    """
 
-def _give_back(tx: WriteTx, volume: Volume) -> None:
-    if volume.status == "attaching":
+    def write(tx: WriteTx) -> None:
+        volume = locked_volume(tx, call, f"{MEMBER}:unreserve")
+        if volume.status != "attaching":
+            return
         hold_volume.release(tx, volume.id)
         left = attachments.of_volume(tx, volume.id)
         attachments.follow(tx, volume.id, *rules.status_without_reservation(left))
+        for one in left:
+            if one.legacy and one.attach_status != "attached":
+                with suppress(Conflict):  # work on that export is under way: it settles by itself
+                    detach_volume.submit(tx, call.app.caller(call), volume, one)
+
+    await call.app.store.write(write)
 
 
 async def begin_detaching(call: ApiCall) -> None:
