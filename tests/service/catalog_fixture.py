@@ -42,7 +42,8 @@ class Personas(Authenticator):
 
     async def identify(self, headers: Mapping[str, str]) -> Identity:
         user, project, role = headers["x-auth-token"].split(":")
-        return Identity.with_roles(user, project, {role})
+        is_service = "x-service-token" in headers
+        return Identity.with_roles(user, project, {role}, is_service=is_service)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 from breezeblock.config import Config
 from breezeblock.model.errors import Conflict
@@ -22,6 +22,13 @@ from breezeblock.web.call import Call
 T = TypeVar("T")
 
 
+class Servers(Protocol):
+    """The compute service as far as the API needs it."""
+
+    async def attachment_in_use(self, server_id: str, volume_id: str) -> str | None:
+        """The attachment by which the server uses the volume, if any. Raises Unavailable."""
+
+
 @dataclass(frozen=True)
 class Application:
     """The block storage API's own tools. It holds no state: put any number side by side."""
@@ -29,6 +36,7 @@ class Application:
     config: Config
     store: Store
     waiter: Waiter
+    servers: Servers | None = None
 
     @property
     def quota_defaults(self) -> dict[str, int]:

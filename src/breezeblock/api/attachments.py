@@ -17,6 +17,7 @@ from breezeblock.api.attachment_views import detail, summary
 from breezeblock.api.connectors import checked_connector
 from breezeblock.api.resource_filters import FILTERS
 from breezeblock.api.scope import seen_by
+from breezeblock.api.server_use import check_not_used
 from breezeblock.model import attachments as rules
 from breezeblock.model.attachments import Attachment
 from breezeblock.model.ids import new_id
@@ -172,6 +173,7 @@ async def delete(call: ApiCall) -> dict[str, Any]:
     """Disconnect the host if there is one; the reply lists what is left on the volume."""
     attachment_id = call.params["attachment_id"]
     found = await _find(call, attachment_id)
+    await check_not_used(call, found)
 
     def disconnect(tx: WriteTx) -> str | None:
         volume = locked_volume(tx, call, "volume:attachment_delete", found.volume_id)

@@ -21,6 +21,7 @@ from breezeblock.api.access import locked_volume
 from breezeblock.api.application import ApiCall
 from breezeblock.api.connectors import checked_connector, nested
 from breezeblock.api.scope import seen_by
+from breezeblock.api.server_use import check_not_used
 from breezeblock.api.volume_actions import ADMIN, volume_action
 from breezeblock.model import attachments as rules
 from breezeblock.model.attachments import Attachment
@@ -35,6 +36,7 @@ from breezeblock.workflows import attach_volume, detach_volume, hold_volume
 from breezeblock.workflows.attach_volume import export_id
 
 MEMBER = "volume_extension:volume_actions"
+FORCE = f"{ADMIN}:force_detach"
 
 
 class Attach(Body, frozen=True):
@@ -83,15 +85,20 @@ async def unreserve(call: ApiCall) -> None:
         volume = locked_volume(tx, call, f"{MEMBER}:unreserve")
         if volume.status != "attaching":
             return
-        hold_volume.release(tx, volume.id)
-        left = attachments.of_volume(tx, volume.id)
-        attachments.follow(tx, volume.id, *rules.status_without_reservation(left))
-        for one in left:
+        _give_back(tx, volume)
+        for one in attachments.of_volume(tx, volume.id):
             if one.legacy and one.attach_status != "attached":
                 with suppress(Conflict):  # work on that export is under way: it settles by itself
                     detach_volume.submit(tx, call.app.caller(call), volume, one)
 
     await call.app.store.write(write)
+
+
+def _give_back(tx: WriteTx, volume: Volume) -> None:
+    if volume.status == "attaching":
+        hold_volume.release(tx, volume.id)
+        left = attachments.of_volume(tx, volume.id)
+        attachments.follow(tx, volume.id, *rules.status_without_reservation(left))
 
 
 async def begin_detaching(call: ApiCall) -> None:
@@ -186,6 +193,9 @@ async def terminate_connection(call: ApiCall) -> None:
 async def _leave(call: ApiCall, rule: str, found: Attachment, *, keep_row: bool = False) -> None:
     """Disconnect an attachment, and remove it unless it is complete and to be kept."""
 
+    if rule != FORCE:
+        await check_not_used(call, found)
+
     def submit(tx: WriteTx) -> str | None:
         volume = locked_volume(tx, call, rule, found.volume_id)
         rules.check_action_connection(volume)
@@ -248,7 +258,7 @@ async def detach(call: ApiCall) -> None:
 
 async def force_detach(call: ApiCall) -> None:
     """As os-terminate_connection and os-detach in one, for administrators."""
-    await _detach(call, f"{ADMIN}:force_detach", call.body.attachment_id)
+    await _detach(call, FORCE, call.body.attachment_id)
 
 
 async def _detach(call: ApiCall, rule: str, attachment_id: str | None) -> None:

@@ -12,6 +12,7 @@ from breezeblock.auth.passwords import User
 from breezeblock.auth.policy import Policy
 from breezeblock.config import Config, ConfigError
 from breezeblock.operations.waiting import Waiter
+from breezeblock.services.compute_client import ComputeClient
 from breezeblock.store.store import Store
 from breezeblock.web.app import make_app
 from breezeblock.web.server import HttpServer
@@ -19,7 +20,9 @@ from breezeblock.web.service import block_storage
 from breezeblock.web.versions import Ready
 
 
-def api_server(config: Config, store: Store, waiter: Waiter, ready: Ready) -> HttpServer:
+def api_server(
+    config: Config, store: Store, waiter: Waiter, compute: ComputeClient, ready: Ready
+) -> HttpServer:
     """The HTTP server of the block storage API, not yet started. Raises ConfigError."""
     check_listen(config, config.api.listen)
     app = make_app(
@@ -29,7 +32,7 @@ def api_server(config: Config, store: Store, waiter: Waiter, ready: Ready) -> Ht
             project_id_regex=config.api.project_id_regex,
         ),
         ROUTES,
-        app=Application(config, store, waiter),
+        app=Application(config, store, waiter, compute),
         authenticator=authenticator(config),
         policy=policy(config),
         ready=ready,

@@ -23,8 +23,8 @@ from breezeblock.operations.explain import explain
 from breezeblock.operations.waiting import Waiter
 from breezeblock.operations.wakes import send_wakes
 from breezeblock.services.api import api_server
+from breezeblock.services.compute_client import ComputeClient
 from breezeblock.services.scheduler import SchedulerService, scheduling
-from breezeblock.services.server_events import ComputeEvents
 from breezeblock.services.volume import VolumeService, open_backends
 from breezeblock.store import schema
 from breezeblock.store.store import Store, StoreUnavailable
@@ -134,12 +134,14 @@ class Process:
         store = await self._open_store(config.database_url)
         await schema.ensure_default_type(store, config.default_volume_type)
         backends: dict[str, Backend] = open_backends(config) if "volume" in self.roles else {}
+        compute = ComputeClient(config)
+        self._stack.push_async_callback(compute.close)
         doors = Doors(
             store,
             pools=PoolView(store, down_time=config.service_down_time),
             scheduling=scheduling(config),
             backends=backends,
-            servers=ComputeEvents(config),
+            servers=compute,
         )
         engine = Engine(
             store,
@@ -164,7 +166,7 @@ class Process:
         if "api" in self.roles:
             waiter = Waiter(store, self.bus, f"api.{new_id()}")
             await waiter.start()
-            await self._serve("api", api_server(config, store, waiter, self.ready))
+            await self._serve("api", api_server(config, store, waiter, compute, self.ready))
 
     async def _start_compute(self) -> None:
         from breezeblock.services.compute import start_compute
