@@ -87,6 +87,8 @@ async def test_without_the_database_the_answer_is_503_and_then_all_is_well_again
             fault = reply.json()["serviceUnavailable"]
             assert fault["code"] == 503
             assert "Traceback" not in reply.text
+        root = deployment.volume_url.removesuffix("/v3")
+        assert (await deployment.http.get(f"{root}/healthcheck")).status_code == 503
     finally:
         postgres.start()
     deployment.check()

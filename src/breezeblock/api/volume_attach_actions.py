@@ -279,6 +279,8 @@ def _to_detach(present: list[Attachment], attachment_id: str | None) -> Attachme
     """The one that is named, or the only one. Raises InvalidState when it is not clear which."""
     if attachment_id is not None:
         return next((one for one in present if one.id == attachment_id), None)
+    complete = [one for one in present if one.attach_status in ("attached", "error_detaching")]
+    present = complete or present
     if len(present) > 1:
         raise InvalidState(
             "The volume has several attachments: say in attachment_id which one is meant."

@@ -54,11 +54,16 @@ def trace(
 
 
 async def _find(config: Config, ident: str) -> list[Operation]:
-    store = Store(config.database_url, threads=1)
-    try:
-        return await store.read(lambda tx: _lookup(tx, ident))
-    finally:
-        store.close()
+    """From both services' databases (they may be one), in the order of time."""
+    found: dict[str, Operation] = {}
+    for url in (config.database_url, config.compute_database_url):
+        store = Store(url, threads=1)
+        try:
+            known = await store.read(lambda tx: _lookup(tx, ident))
+        finally:
+            store.close()
+        found |= {operation.id: operation for operation in known}
+    return sorted(found.values(), key=lambda one: one.opened_at)
 
 
 def _lookup(tx: ReadTx, ident: str) -> list[Operation]:

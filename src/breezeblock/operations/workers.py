@@ -23,4 +23,6 @@ def _process_start(pid: int) -> str:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return ""
-    return stat.rsplit(")", 1)[1].split()[19]
+    state, *fields = stat.rsplit(")", 1)[1].split()
+    # A zombie waits to be reaped (nobody may, as pid 1 of a container): it works no more.
+    return "" if state in "ZX" else fields[18]

@@ -63,9 +63,10 @@ class Process:
                 "set bus to an amqp:// address to run them apart."
             )
         self.bus: Bus = open_bus(config.bus)
-        self._started: list[object] = []
         self._stack = contextlib.AsyncExitStack()
         self.servers: dict[str, HttpServer] = {}
+        self._stores: list[Store] = []
+        self._running = False
         self.volume: VolumeService | None = None
 
     @property
@@ -88,6 +89,7 @@ class Process:
             await self._start_block_storage()
         if set(self.roles) & {"compute-api", "compute-agent"}:
             await self._start_compute()
+        self._running = True
 
     def _claim_data(self) -> None:
         """Without a broker two processes cannot hear each other: they must not share a directory.
@@ -114,11 +116,19 @@ class Process:
 
     async def ready(self) -> bool:
         """Whether requests can be served to their end: what the health check says."""
-        return self.volume is None or self.volume.ready
+        if not self._running or (self.volume is not None and not self.volume.ready):
+            return False
+        try:
+            for store in self._stores:
+                await store.read(lambda tx: tx.clock())
+        except StoreUnavailable:
+            return False
+        return True
 
     async def _open_store(self, url: str) -> Store:
         store = Store(url)
         self._stack.callback(store.close)
+        self._stores.append(store)
         while True:
             try:
                 await asyncio.to_thread(schema.upgrade, store)

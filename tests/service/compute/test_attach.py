@@ -156,6 +156,23 @@ async def test_a_volume_that_is_gone_can_be_detached(cloud: ComputeCloud) -> Non
     assert (await cloud.attachments(server), cloud.disks(server)) == ([], {})
 
 
+async def test_what_was_taken_away_is_let_go_of_without_touching_its_new_user(
+    cloud: ComputeCloud,
+) -> None:
+    first, second = await cloud.server(), await cloud.server()
+    volume = await cloud.house.volume()
+    await cloud.attach(first, volume)
+    reply = await cloud.house.act(volume, "os-force_detach", {}, caller=cloud.house.admin)
+    assert reply.status_code == 202, reply.text
+    await cloud.attach(second, volume)
+    cloud.effects.restart()
+    assert (await cloud.detach(first, volume)).status_code == 202
+    await cloud.quiet()
+    assert "POST /v3/volumes/*/action" not in cloud.effects.done
+    assert await cloud.house.status(volume) == "in-use"
+    assert (cloud.disks(first), cloud.disks(second)) == ({}, {volume: "/dev/vdb"})
+
+
 @pytest.mark.parametrize("device", ["/dev/sda", "vda", "/dev/vda", "nonsense"])
 async def test_a_device_name_that_no_guest_has_is_400(cloud: ComputeCloud, device: str) -> None:
     server, volume = await cloud.server(), await cloud.house.volume()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -257,6 +260,16 @@ def test_a_worker_is_known_by_pid_and_start_time() -> None:
     name = worker_name("host")
     assert worker_lives(name)
     assert not worker_lives(name.rsplit(":", 1)[0] + ":1")
+
+
+def test_a_zombie_works_no_more() -> None:
+    child = subprocess.Popen(["true"])
+    while (state := Path(f"/proc/{child.pid}/stat").read_text().rsplit(")", 1)[1].split())[
+        0
+    ] != "Z":
+        time.sleep(0.01)
+    assert not worker_lives(f"host:{child.pid}:{state[19]}")
+    child.wait()
 
 
 async def test_waiting_ends_after_the_time_the_caller_has(world: World) -> None:

@@ -59,6 +59,9 @@ async def undo(run: Run[Data]) -> None:
 async def begin(run: Run[Data]) -> Outcome:
     server, row = await run.doors.store.read(lambda tx: _find(tx, run.data))
     storage = run.doors.storage_of(server)
+    if not await _is_ours(storage, row):
+        # Somebody took it away from us; another server's attachment is not ours to mark.
+        return Next(run.operation.queue)
     try:
         await storage.begin_detaching(row.volume_id)
     except BlockStorageError as error:
@@ -74,8 +77,13 @@ async def _may_go_on(storage: BlockStorage, row: ServerVolume, error: BlockStora
     volume = await storage.find_volume(row.volume_id or "")
     if volume is None or volume.status == "detaching":
         return True
-    present = await storage.attachments(volume.id, row.server_id)
-    return not any(one.status == "attached" for one in present)
+    return not await _is_ours(storage, row)
+
+
+async def _is_ours(storage: BlockStorage, row: ServerVolume) -> bool:
+    """Whether block storage knows the volume as attached to this server."""
+    present = await storage.attachments(row.volume_id or "", row.server_id)
+    return any(one.status == "attached" for one in present)
 
 
 @undoable(undo)
