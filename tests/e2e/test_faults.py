@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aio_pika
 import pytest
 import pytest_asyncio
 
@@ -38,6 +39,21 @@ async def create(deployment: Deployment) -> dict[str, Any]:
     assert reply.status_code == 202, reply.text
     volume: dict[str, Any] = reply.json()["volume"]
     return volume
+
+
+async def test_on_rabbitmq_every_service_has_its_queue(
+    deployment: Deployment, rabbitmq: RabbitMQ
+) -> None:
+    pools = (await deployment.volume("GET", "/scheduler-stats/get_pools")).json()["pools"]
+    backend = pools[0]["name"].partition("#")[0]
+    host = backend.partition("@")[0]
+    consumers = {"scheduler": 1, f"volume.{backend}": 2, f"compute.{host}": 1}
+    connection = await aio_pika.connect(rabbitmq.url)
+    async with connection:
+        channel = await connection.channel()
+        for topic, expected in consumers.items():
+            queue = await channel.get_queue(f"breezeblock.{topic}")
+            assert queue.declaration_result.consumer_count == expected, topic
 
 
 async def test_without_the_broker_requests_are_accepted_and_finished(

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-import aio_pika
 import pytest
 import pytest_asyncio
 
@@ -53,23 +52,6 @@ async def test_a_volume_takes_the_way_over_the_scheduler_to_the_backend(
         "scheduler",
         f"volume.{backend}",
     ]
-
-
-async def test_on_rabbitmq_every_service_has_its_queue(
-    deployment: Deployment, request: pytest.FixtureRequest
-) -> None:
-    if "bus" not in deployment.settings:
-        assert deployment.roles == ((),)  # in one process the queues are in memory
-        return
-    pools = (await deployment.volume("GET", "/scheduler-stats/get_pools")).json()["pools"]
-    backend = pools[0]["name"].partition("#")[0]
-    host = backend.partition("@")[0]
-    connection = await aio_pika.connect(deployment.settings["bus"])
-    async with connection:
-        channel = await connection.channel()
-        for topic in ("scheduler", f"volume.{backend}", f"compute.{host}"):
-            queue = await channel.get_queue(f"breezeblock.{topic}")
-            assert queue.declaration_result.consumer_count >= 1, topic
 
 
 async def test_fifty_volumes_at_once_all_become_available(deployment: Deployment) -> None:
