@@ -139,10 +139,26 @@ class Engine:
                 "seconds": round(time.monotonic() - began, 6),
                 "epoch": held.epoch,
             }
-            await self.store.write(lambda tx: self._record(tx, held, outcome, entry))
+            outcome = await self._write(held, outcome, entry)
             log.info("step", workflow=workflow.name, **entry, outcome=type(outcome).__name__)
         if isinstance(outcome, Again) and outcome.after > 0:
             self._spawn(self._wake_later(outcome.queue or held.queue, held.id, outcome.after))
+
+    async def _write(self, held: Operation, outcome: Outcome, entry: dict[str, Any]) -> Outcome:
+        """Record the outcome; one that cannot be settled ends the operation. What was recorded."""
+        try:
+            await self.store.write(lambda tx: self._record(tx, held, outcome, entry))
+        except (Fenced, StoreUnavailable):
+            raise
+        except Exception as error:
+            # Left alone, the step would be repeated until the deadline, each time for nothing.
+            log.exception("outcome cannot be settled", step=held.step)
+            verdict = self.explain(error)
+            failure = verdict if isinstance(verdict, Failure) else _unexpected(error, gave_up=False)
+            failed = Failed(failure, note=f"{type(outcome).__name__} could not be settled: {error}")
+            await self.store.write(lambda tx: self._record(tx, held, failed, entry))
+            return failed
+        return outcome
 
     async def _outcome(self, held: Operation) -> Outcome:
         workflow = self.registry[held.workflow]

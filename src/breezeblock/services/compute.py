@@ -51,7 +51,7 @@ async def start_compute(
 
     `hypervisor`: another one than this host's QEMU, for tests.
     """
-    config, stack = process.config, process._stack
+    config, stack = process.config, process.stack
     storage = open_block_storage(config)
     stack.push_async_callback(storage.close)
     local = None

@@ -63,7 +63,7 @@ class Process:
                 "set bus to an amqp:// address to run them apart."
             )
         self.bus: Bus = open_bus(config.bus)
-        self._stack = contextlib.AsyncExitStack()
+        self.stack = contextlib.AsyncExitStack()
         self.servers: dict[str, HttpServer] = {}
         self._stores: list[Store] = []
         self._running = False
@@ -84,7 +84,7 @@ class Process:
         self.config.data_dir.mkdir(parents=True, exist_ok=True)
         self._claim_data()
         await self.bus.start()
-        self._stack.push_async_callback(self.bus.close)
+        self.stack.push_async_callback(self.bus.close)
         if set(self.roles) & {"api", "scheduler", "volume"}:
             await self._start_block_storage()
         if set(self.roles) & {"compute-api", "compute-agent"}:
@@ -102,7 +102,7 @@ class Process:
             {"compute" if "compute" in role else "block-storage" for role in self.roles}
         ):
             path = self.config.data_dir / f"{name}.lock"
-            lock = self._stack.enter_context(path.open("w"))
+            lock = self.stack.enter_context(path.open("w"))
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -112,7 +112,7 @@ class Process:
 
     async def close(self) -> None:
         """Stop in an orderly way: no new work, running steps end, exports and guests stay."""
-        await self._stack.aclose()
+        await self.stack.aclose()
 
     async def ready(self) -> bool:
         """Whether requests can be served to their end: what the health check says."""
@@ -127,7 +127,7 @@ class Process:
 
     async def _open_store(self, url: str) -> Store:
         store = Store(url)
-        self._stack.callback(store.close)
+        self.stack.callback(store.close)
         self._stores.append(store)
         while True:
             try:
@@ -145,7 +145,7 @@ class Process:
         await schema.ensure_default_type(store, config.default_volume_type)
         backends: dict[str, Backend] = open_backends(config) if "volume" in self.roles else {}
         compute = ComputeClient(config)
-        self._stack.push_async_callback(compute.close)
+        self.stack.push_async_callback(compute.close)
         doors = Doors(
             store,
             pools=PoolView(store, down_time=config.service_down_time),
@@ -164,15 +164,15 @@ class Process:
             poll=config.operations.poll,
         )
         await engine.start()
-        self._stack.push_async_callback(engine.close)
+        self.stack.push_async_callback(engine.close)
         if "volume" in self.roles:
             self.volume = VolumeService(store, engine, backends, config.report_interval)
             await self.volume.start()
-            self._stack.push_async_callback(self.volume.close)
+            self.stack.push_async_callback(self.volume.close)
         if "scheduler" in self.roles:
             scheduler = SchedulerService(store, engine, config)
             await scheduler.start()
-            self._stack.push_async_callback(scheduler.close)
+            self.stack.push_async_callback(scheduler.close)
         if "api" in self.roles:
             waiter = Waiter(store, self.bus, f"api.{new_id()}")
             await waiter.start()
@@ -186,5 +186,5 @@ class Process:
 
     async def _serve(self, name: str, server: HttpServer) -> None:
         await server.start()
-        self._stack.push_async_callback(server.stop)
+        self.stack.push_async_callback(server.stop)
         self.servers[name] = server

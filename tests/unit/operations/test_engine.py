@@ -14,7 +14,7 @@ import pytest
 
 from breezeblock.bus.memory import MemoryBus
 from breezeblock.drivers.base import PermanentError, TemporaryError
-from breezeblock.model.errors import Conflict, Failure, OperationFailed
+from breezeblock.model.errors import Conflict, Failure, InvalidState, OperationFailed
 from breezeblock.model.operation import Operation
 from breezeblock.operations import sweep
 from breezeblock.operations.engine import Engine
@@ -179,6 +179,25 @@ async def test_a_bug_in_a_step_ends_the_operation_without_leaking_it(
     assert operation.state == "failed"
     assert operation.failure is not None
     assert "secret" not in str(operation.failure)
+
+
+async def test_an_outcome_that_cannot_be_settled_ends_the_operation(
+    world: World, engine: Engine
+) -> None:
+    async def moved(_run: Run[Data]) -> Outcome:
+        return Done(settle=_refuse)
+
+    world.workflow = Workflow("toy", "thing", Data, (moved,), world.workflow.settle_failure)
+    engine.registry = Registry((world.workflow,))
+    ident = await world.submit()
+    await world.work(engine)
+    operation = await world.get(ident)
+    assert (operation.state, operation.lease_until) == ("failed", None)
+    assert world.settled == ["failed: InvalidState"]
+
+
+def _refuse(_tx: WriteTx) -> None:
+    raise InvalidState("The status has changed meanwhile.")
 
 
 async def test_a_dead_workers_lease_runs_out_and_another_takes_over(world: World) -> None:
