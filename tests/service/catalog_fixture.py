@@ -20,6 +20,7 @@ from breezeblock.auth.identity import Identity
 from breezeblock.auth.policy import Policy
 from breezeblock.bus.memory import MemoryBus
 from breezeblock.config import Config, build
+from breezeblock.model.usage import of_volume
 from breezeblock.model.volumes import Volume
 from breezeblock.operations.waiting import Waiter
 from breezeblock.store import quotas, services, volume_types, volumes
@@ -122,7 +123,7 @@ class Cloud:
                 volume_type_id=volume_type.id,
                 created_at=tx.now,
             )
-            quotas.charge(tx, project, quotas.of_volume(size, volume_type.name), {})
+            quotas.charge(tx, project, of_volume(size, volume_type.name), {})
             volumes.insert(tx, volume)
             return volume.id
 

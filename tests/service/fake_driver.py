@@ -98,4 +98,8 @@ class FakeDriver(Driver):
         self.exports.discard((volume.id, host))
 
     def inventory(self) -> list[Item]:
-        return [Item("volume", ident, size) for ident, size in self.sizes.items()]
+        return [
+            *(Item("volume", ident, size) for ident, size in self.sizes.items()),
+            *(Item("snapshot", ident, volume_id=one) for ident, one in self.snapshots.items()),
+            *(Item("export", ident, host=host) for ident, host in self.exports),
+        ]

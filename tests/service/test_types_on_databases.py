@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from breezeblock.model.errors import BreezeblockError, InvalidState, NotFound
 from breezeblock.model.ids import new_id
 from breezeblock.model.listing import ListQuery
+from breezeblock.model.usage import of_volume
 from breezeblock.model.volume_types import VolumeType
 from breezeblock.model.volumes import Volume
 from breezeblock.store import quotas, volume_types, volumes
@@ -66,7 +67,7 @@ class SlowCreate:
             volume_type_id=volume_type.id,
             created_at=tx.now,
         )
-        quotas.charge(tx, PROJECT, quotas.of_volume(3, volume_type.name), {})
+        quotas.charge(tx, PROJECT, of_volume(3, volume_type.name), {})
         volumes.insert(tx, volume)
 
     def _until_somebody_waits(self, tx: WriteTx) -> None:

@@ -32,6 +32,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from breezeblock.model.inventory import Item as Item  # part of the contract
+
 
 class DriverError(Exception):
     """A backend refused or failed. `remedy` tells a human what would help."""
@@ -137,21 +139,6 @@ class ConnectionInfo:
     driver_volume_type: str
     data: Mapping[str, Any]
     top_level: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One object that the backend holds, for the inventory sweep.
-
-    `id` is the UUID of our resource; for an export `id` is the volume's and `host` the host that
-    may reach it.
-    """
-
-    kind: Literal["volume", "snapshot", "export"]
-    id: str
-    size: int | None = None
-    volume_id: str | None = None
-    host: str | None = None
 
 
 class Driver(ABC):

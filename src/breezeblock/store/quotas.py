@@ -126,31 +126,3 @@ def forget_type(tx: WriteTx, type_name: str) -> None:
     """Remove limits and usage of a type that is no more: another may take its name."""
     for table in (quota_limits, quota_usages):
         tx.run(table.delete().where(table.c.resource.in_(keys_of_type(type_name))))
-
-
-def of_volume(
-    size: int, type_name: str, *, count: int = 1, consumes: bool = True
-) -> dict[str, int]:
-    """What a volume of this size and type uses (negative count: gives back)."""
-    if not consumes:
-        return {}
-    return {
-        "volumes": count,
-        "gigabytes": count * size,
-        f"volumes_{type_name}": count,
-        f"gigabytes_{type_name}": count * size,
-    }
-
-
-def of_snapshot(
-    size: int, type_name: str, *, count: int = 1, consumes: bool = True
-) -> dict[str, int]:
-    """What a snapshot uses: snapshots count as gigabytes, too."""
-    if not consumes:
-        return {}
-    return {
-        "snapshots": count,
-        "gigabytes": count * size,
-        f"snapshots_{type_name}": count,
-        f"gigabytes_{type_name}": count * size,
-    }

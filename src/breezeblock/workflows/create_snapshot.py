@@ -12,6 +12,7 @@ from breezeblock.model import messages as events
 from breezeblock.model.errors import Failure
 from breezeblock.model.operation import Operation
 from breezeblock.model.snapshots import Snapshot
+from breezeblock.model.usage import of_snapshot
 from breezeblock.model.volumes import Volume
 from breezeblock.operations.submit import Caller
 from breezeblock.operations.submit import submit as submit_operation
@@ -37,7 +38,7 @@ def submit(
 
     The caller has checked the volume in this transaction. Raises OverQuota.
     """
-    quotas.charge(tx, snapshot.project_id, quotas.of_snapshot(snapshot.size, type_name), limits)
+    quotas.charge(tx, snapshot.project_id, of_snapshot(snapshot.size, type_name), limits)
     snapshots.insert(tx, snapshot)
     return submit_operation(tx, WORKFLOW, caller, snapshot.id, Data(), queue_of(volume.host or ""))
 

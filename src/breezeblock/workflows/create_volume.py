@@ -19,6 +19,7 @@ from breezeblock.drivers.base import DriverError, Source, StillWorking, Temporar
 from breezeblock.model import messages as events
 from breezeblock.model.errors import Failure
 from breezeblock.model.operation import Operation
+from breezeblock.model.usage import of_volume
 from breezeblock.model.volumes import Volume
 from breezeblock.operations.explain import of_driver
 from breezeblock.operations.submit import Caller
@@ -74,7 +75,7 @@ def submit(tx: WriteTx, caller: Caller, volume: Volume, data: Data, limits: dict
 
     The caller has checked source, type and sizes in this transaction. Raises OverQuota.
     """
-    quotas.charge(tx, volume.project_id, quotas.of_volume(volume.size, data.type_name), limits)
+    quotas.charge(tx, volume.project_id, of_volume(volume.size, data.type_name), limits)
     volumes.insert(tx, volume)
     return submit_operation(tx, WORKFLOW, caller, volume.id, data, SCHEDULER)
 

@@ -13,6 +13,7 @@ from breezeblock.model import snapshots as rules
 from breezeblock.model.errors import Failure
 from breezeblock.model.operation import Operation
 from breezeblock.model.snapshots import Snapshot
+from breezeblock.model.usage import of_snapshot
 from breezeblock.operations.submit import Caller
 from breezeblock.operations.submit import submit as submit_operation
 from breezeblock.operations.workflow import Done, Outcome, Run, Workflow
@@ -50,7 +51,7 @@ async def remove(run: Run[Data]) -> Outcome:
 
 def _forget(tx: WriteTx, snapshot: Snapshot) -> None:
     type_name = volume_types.get(tx, snapshot.volume_type_id).name
-    used = quotas.of_snapshot(snapshot.size, type_name, count=-1, consumes=snapshot.consumes_quota)
+    used = of_snapshot(snapshot.size, type_name, count=-1, consumes=snapshot.consumes_quota)
     quotas.charge(tx, snapshot.project_id, used, {})
     snapshots.delete(tx, snapshot.id)
 

@@ -14,6 +14,7 @@ from breezeblock.model import volumes as rules
 from breezeblock.model.errors import Failure, InvalidState
 from breezeblock.model.operation import Operation
 from breezeblock.model.snapshots import Snapshot
+from breezeblock.model.usage import of_snapshot, of_volume
 from breezeblock.model.volumes import Volume
 from breezeblock.operations.submit import Caller
 from breezeblock.operations.submit import submit as submit_operation
@@ -80,11 +81,9 @@ def _forget(tx: WriteTx, volume: Volume) -> None:
     """Remove the rows and give back what they used, in one."""
     type_name = volume_types.get(tx, volume.volume_type_id).name
     for snapshot in snapshots.of_volume(tx, volume.id):
-        used = quotas.of_snapshot(
-            snapshot.size, type_name, count=-1, consumes=snapshot.consumes_quota
-        )
+        used = of_snapshot(snapshot.size, type_name, count=-1, consumes=snapshot.consumes_quota)
         quotas.charge(tx, snapshot.project_id, used, {})
-    used = quotas.of_volume(volume.size, type_name, count=-1, consumes=volume.consumes_quota)
+    used = of_volume(volume.size, type_name, count=-1, consumes=volume.consumes_quota)
     quotas.charge(tx, volume.project_id, used, {})
     volumes.delete(tx, volume.id)
 

@@ -1,0 +1,115 @@
+"""A backend holds what the database says, and nothing else (design, section 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from breezeblock.model.invariants.facts import Facts, Violation
+from breezeblock.model.inventory import Item
+from breezeblock.model.volumes import Volume
+
+MAY_BE_MISSING = frozenset({"creating", "deleting", "error", "error_deleting", "deleted"})
+"""Statuses in which a volume or snapshot need not be on the backend, or not any more."""
+
+
+def nothing_is_orphaned(facts: Facts, backend: str, held: Sequence[Item]) -> Iterator[Violation]:
+    """Every volume and snapshot on the backend has its row, there."""
+    for item in held:
+        if item.kind == "export" or facts.open_on.get(item.id):
+            continue
+        volume_id = item.id if item.kind == "volume" else item.volume_id or ""
+        if item.kind == "snapshot" and facts.open_on.get(volume_id):
+            continue
+        row = facts.snapshots.get(item.id) if item.kind == "snapshot" else True
+        if row is None or not _lives_on(facts.volumes.get(volume_id), backend, item):
+            yield Violation(
+                "orphan",
+                item.id,
+                f"Backend {backend} holds the {item.kind} {item.id}, which the database does not "
+                "know there.",
+            )
+
+
+def nothing_is_missing(facts: Facts, backend: str, held: Sequence[Item]) -> Iterator[Violation]:
+    """Every volume and snapshot of the database is on its backend, in its size."""
+    sizes = {(item.kind, item.id): item.size for item in held}
+    placed = [one for one in facts.volumes.values() if one.backend == backend]
+    for volume in placed:
+        if volume.status in MAY_BE_MISSING or facts.is_open(volume.id):
+            continue
+        if ("volume", volume.id) not in sizes:
+            yield _missing(backend, "volume", volume.id)
+        elif (size := sizes["volume", volume.id]) not in (None, volume.size):
+            yield Violation(
+                "size",
+                volume.id,
+                f"Volume {volume.id} has {volume.size} GiB in the database and {size} GiB on "
+                f"backend {backend}.",
+            )
+    ids = {one.id for one in placed}
+    for snapshot in facts.snapshots.values():
+        open_work = facts.is_open(snapshot.id) or facts.is_open(snapshot.volume_id)
+        if snapshot.volume_id not in ids or snapshot.status in MAY_BE_MISSING or open_work:
+            continue
+        if ("snapshot", snapshot.id) not in sizes:
+            yield _missing(backend, "snapshot", snapshot.id)
+
+
+def exports_have_attachments(
+    facts: Facts, backend: str, held: Sequence[Item]
+) -> Iterator[Violation]:
+    """A host can reach a volume only while an attachment says so."""
+    for item in held:
+        if item.kind != "export" or facts.is_open(f"{item.id}@{item.host}"):
+            continue
+        if facts.is_open(item.id) and item.id not in facts.attachments_of:
+            continue  # its deletion takes the exports along
+        allowed = {one.host for one in facts.attachments_of.get(item.id, ())}
+        if item.host not in allowed:
+            yield Violation(
+                "export-without-attachment",
+                item.id,
+                f"Backend {backend} lets host {item.host} reach volume {item.id}, but no "
+                "attachment says so.",
+            )
+
+
+def attachments_have_exports(
+    facts: Facts, backend: str, held: Sequence[Item]
+) -> Iterator[Violation]:
+    """A host whose attachment is connected can reach the volume."""
+    exported = {(item.id, item.host) for item in held if item.kind == "export"}
+    for one in facts.attachments:
+        volume = facts.volumes.get(one.volume_id)
+        if volume is None or volume.backend != backend or one.connection_info is None:
+            continue
+        busy = facts.is_open(f"{one.volume_id}@{one.host}") or facts.is_open(one.volume_id)
+        if not busy and (one.volume_id, one.host) not in exported:
+            yield Violation(
+                "attachment-without-export",
+                one.volume_id,
+                f"Attachment {one.id} is connected, but backend {backend} does not let host "
+                f"{one.host} reach volume {one.volume_id}.",
+            )
+
+
+RULES: tuple[Callable[[Facts, str, Sequence[Item]], Iterator[Violation]], ...] = (
+    nothing_is_orphaned,
+    nothing_is_missing,
+    exports_have_attachments,
+    attachments_have_exports,
+)
+
+
+def _lives_on(volume: Volume | None, backend: str, item: Item) -> bool:
+    return (
+        volume is not None
+        and volume.backend == backend
+        and (not item.pool or volume.pool == item.pool)
+    )
+
+
+def _missing(backend: str, kind: str, ident: str) -> Violation:
+    return Violation(
+        "missing", ident, f"The {kind} {ident} should be on backend {backend}, which lacks it."
+    )
