@@ -233,6 +233,27 @@ async def test_a_worker_that_wakes_up_too_late_is_refused(world: World, engine: 
     assert (await world.get(ident)).state == "succeeded"
 
 
+async def test_a_worker_that_was_overtaken_is_refused_while_its_heir_is_at_work(
+    world: World,
+) -> None:
+    ident = await world.submit()
+
+    async def claimed_by(worker: str, lease: float) -> Operation:
+        held = await world.store.write(
+            lambda tx: operations.claim(tx, ident, "first", worker, lease)
+        )
+        assert held is not None
+        return held
+
+    late = await claimed_by("late", lease=-1)
+    heir = await claimed_by("heir", lease=60)
+    with pytest.raises(Fenced):
+        await world.store.write(lambda tx: operations.advance(tx, late, {}, queue="nowhere"))
+    lost = await world.store.write(lambda tx: operations.renew(tx, [(late.id, late.epoch)], 60))
+    assert lost == {ident}
+    assert await world.get(ident) == heir
+
+
 async def test_a_cancelled_operation_settles_nothing_more(world: World, engine: Engine) -> None:
     world.hold = asyncio.Event()
     ident = await world.submit()
