@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup dev demo run test check unit lint lock packages clients clean
+.PHONY: help setup dev demo run test check unit lint mutants lock packages clients clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -52,6 +52,9 @@ lint: dev ## format, lint, types, layers
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+
+mutants: dev packages ## the deliberate defects of tests/mutants: each must be caught
+	@$(BIN)/python tools/mutants.py
 
 lock: dev ## renew the lock files from pyproject.toml and requirements-clients.in
 	@tools/lock

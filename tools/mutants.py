@@ -91,17 +91,26 @@ def copy_tree(target: Path) -> None:
         (target / shared).symlink_to(ROOT / shared)
 
 
+def fits(defect: Defect) -> bool:
+    """Whether the patch still applies to the tree as it stands."""
+    return not _git_apply(defect, ROOT, "--check").returncode
+
+
 def apply(defect: Defect, tree: Path) -> None:
     """Put the defect in. Raises SystemExit when the code has moved away from the patch."""
-    done = subprocess.run(
-        ["git", "apply", "--recount", "-C1", str(defect.patch)],
+    done = _git_apply(defect, tree)
+    if done.returncode:
+        raise SystemExit(f"{defect.name} does not apply any more: {done.stderr.strip()}")
+
+
+def _git_apply(defect: Defect, tree: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["git", "apply", "--recount", "-C1", *options, str(defect.patch)],
         cwd=tree,
         capture_output=True,
         text=True,
         env={**os.environ, "GIT_CEILING_DIRECTORIES": str(tree.parent)},
     )
-    if done.returncode:
-        raise SystemExit(f"{defect.name} does not apply any more: {done.stderr.strip()}")
 
 
 def run_tests(tree: Path, tests: Iterable[str]) -> tuple[bool, str]:
