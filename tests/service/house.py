@@ -23,6 +23,7 @@ from breezeblock.auth.authenticators import Authenticator
 from breezeblock.bus.memory import MemoryBus
 from breezeblock.config import Config, build
 from breezeblock.drivers.backend import Backend
+from breezeblock.model.invariants.operations import WAITS
 from breezeblock.model.volumes import Volume
 from breezeblock.operations.engine import Engine
 from breezeblock.operations.explain import explain
@@ -33,14 +34,16 @@ from breezeblock.store import schema, services, snapshots, volumes
 from breezeblock.store.store import ReadTx, Store, WriteTx
 from breezeblock.store.tables import operations
 from breezeblock.web.app import make_app
+from breezeblock.web.idempotency import Idempotency
 from breezeblock.web.service import block_storage
+from breezeblock.workflows import sweep_backend
 from breezeblock.workflows.doors import SCHEDULER, Doors, Scheduling
 from breezeblock.workflows.pool_view import PoolView
 from breezeblock.workflows.registry import REGISTRY
 from tests.service.catalog_fixture import POLICY, PROJECT, Caller, Cloud, Personas
 from tests.service.fake_driver import FakeDriver
 
-HOLD = "hold_volume"
+WAIT_FOR_A_CLIENT_OR_TIME = ("hold_volume", "check_volume", "check_snapshot")
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,14 @@ class House(Cloud):
         found = await self.row(volume_id)
         return found.status if found else "gone"
 
+    async def come_due(self, workflow: str) -> None:
+        """Let the time pass that these operations wait for, and have them done."""
+        await self.app.store.write(lambda tx: _make_due(tx, workflow))
+        assert self.engine is not None
+        while await self.app.store.read(lambda tx: _is_due(tx, workflow)):
+            await self.engine.poll()
+        await self.quiet()
+
     async def row(self, volume_id: str) -> Volume | None:
         return await self.app.store.read(lambda tx: volumes.find(tx, volume_id))
 
@@ -131,7 +142,23 @@ class House(Cloud):
 
 def _open_operations(tx: ReadTx) -> bool:
     statement = operations.select().where(
-        operations.c.state == "open", operations.c.workflow != HOLD
+        operations.c.state == "open",
+        operations.c.workflow.not_in(WAIT_FOR_A_CLIENT_OR_TIME),
+        operations.c.due_at <= tx.clock() + WAITS,
+    )
+    return tx.first(statement) is not None
+
+
+def _make_due(tx: WriteTx, workflow: str) -> None:
+    waiting = operations.c.state == "open", operations.c.workflow == workflow
+    tx.run(operations.update().where(*waiting).values(due_at=0.0))
+
+
+def _is_due(tx: ReadTx, workflow: str) -> bool:
+    statement = operations.select().where(
+        operations.c.state == "open",
+        operations.c.workflow == workflow,
+        operations.c.due_at <= tx.clock(),
     )
     return tx.first(statement) is not None
 
@@ -174,6 +201,7 @@ async def open_house(
         app=app,
         authenticator=authenticator or Personas(),
         policy=POLICY,
+        idempotency=Idempotency(store, lease=config.operations.lease, patience=5.0),
     )
     transport = httpx2.ASGITransport(app=asgi)
     try:
@@ -194,7 +222,8 @@ def _engine(config: Config, store: Store, bus: MemoryBus, backends: list[Backend
         scheduling=Scheduling(load_filters(), load_weighers()),
         backends={backend.name: backend for backend in backends},
     )
-    return Engine(store, bus, REGISTRY, doors, explain, host="node1", poll=0.5)
+    late = sweep_backend.overtaken
+    return Engine(store, bus, REGISTRY, doors, explain, host="node1", poll=0.5, overtaken=late)
 
 
 async def _serve(engine: Engine, backends: list[Backend]) -> None:

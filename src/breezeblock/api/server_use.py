@@ -20,10 +20,11 @@ async def check_not_used(call: ApiCall, attachment: Attachment) -> None:
     if call.identity.is_service or (agent and call.identity.user_id == agent):
         return
     server = attachment.instance_uuid
-    if call.app.servers is None or server is None or not attachment.connection_info:
+    compute = call.app.servers
+    if compute is None or server is None or not attachment.connection_info:
         return
     try:
-        used = await call.app.servers.attachment_in_use(server, attachment.volume_id)
+        used = await call.outside(lambda: compute.attachment_in_use(server, attachment.volume_id))
     except Unavailable as error:
         raise Conflict(
             f"{PREFIX}: whether server {server} uses attachment {attachment.id} cannot be found "

@@ -15,6 +15,7 @@ from breezeblock.operations.waiting import Waiter
 from breezeblock.services.compute_client import ComputeClient
 from breezeblock.store.store import Store
 from breezeblock.web.app import make_app
+from breezeblock.web.idempotency import Idempotency
 from breezeblock.web.server import HttpServer
 from breezeblock.web.service import block_storage
 from breezeblock.web.versions import Ready
@@ -36,6 +37,9 @@ def api_server(
         authenticator=authenticator(config),
         policy=policy(config),
         ready=ready,
+        idempotency=Idempotency(
+            store, lease=config.operations.lease, patience=config.api.operation_timeout
+        ),
     )
     return HttpServer(app, config.api.listen, config.api.port)
 

@@ -29,9 +29,10 @@ from breezeblock.operations.engine import Engine
 from breezeblock.operations.sweep import end_overdue
 from breezeblock.operations.waiting import Waiter
 from breezeblock.services.api import authenticator, check_listen
-from breezeblock.store import servers
+from breezeblock.store import idempotency_keys, servers
 from breezeblock.store.store import Store, StoreUnavailable
 from breezeblock.web.app import AsgiApp, make_app
+from breezeblock.web.idempotency import Idempotency
 from breezeblock.web.server import HttpServer
 from breezeblock.web.service import compute
 
@@ -96,6 +97,9 @@ def compute_app(config: Config, store: Store, waiter: Waiter, storage: BlockStor
         authenticator=authenticator(config),
         policy=Policy(own_rules, defaults=DEFAULTS),
         ready=lambda: _any_host_up(config, store),
+        idempotency=Idempotency(
+            store, lease=config.operations.lease, patience=config.compute.operation_timeout
+        ),
     )
 
 
@@ -109,9 +113,13 @@ async def _any_host_up(config: Config, store: Store) -> bool:
 
 
 async def _sweep(engine: Engine, config: Config) -> None:
-    """End what no agent has come for in time, so that no server stays in a passing state."""
+    """End what no agent has come for in time, so that no server stays in a passing state.
+
+    Idempotency keys whose time is over are forgotten here, too.
+    """
     while True:
         try:
+            await engine.store.write(idempotency_keys.forget_expired)
             await end_overdue(engine, config.operations.deadline)
         except StoreUnavailable as error:
             log.warning("database away", error=str(error))

@@ -16,7 +16,7 @@ from breezeblock.config import Config, ConfigError
 from breezeblock.operations.engine import Engine
 from breezeblock.operations.sweep import end_overdue, move_on_stranded
 from breezeblock.scheduler.registry import load_filters, load_weighers
-from breezeblock.store import messages, services
+from breezeblock.store import idempotency_keys, messages, services
 from breezeblock.store.store import Store, StoreUnavailable
 from breezeblock.workflows.doors import SCHEDULER, Scheduling
 
@@ -68,6 +68,7 @@ class SchedulerService:
                     lambda tx: services.report(tx, "cinder-scheduler", host, zone)
                 )
                 await self.store.write(messages.forget_expired)
+                await self.store.write(idempotency_keys.forget_expired)
                 await end_overdue(self.engine, self.config.operations.deadline)
                 await move_on_stranded(self.engine, self.config.service_down_time)
             except StoreUnavailable as error:

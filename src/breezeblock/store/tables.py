@@ -18,6 +18,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -302,4 +303,22 @@ compute_hosts = Table(
     Column("availability_zone", String(255), nullable=False),
     Column("details", JSON, nullable=False, default=dict),
     Column("reported_at", Float(53), nullable=False),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("service", String(16), primary_key=True),
+    Column("project_id", String(255), primary_key=True),
+    Column("user_id", String(255), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("epoch", Integer, nullable=False, default=0),
+    Column("lease_until", Float(53), nullable=False),
+    Column("log", JSON, nullable=False, default=list),
+    Column("status", Integer),
+    Column("headers", JSON),
+    Column("body", LargeBinary),
+    Column("expires_at", Float(53), nullable=False),
+    Index("ix_idempotency_keys_expires", "expires_at"),
 )

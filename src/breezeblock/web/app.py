@@ -22,9 +22,14 @@ import structlog
 from breezeblock.auth.authenticators import Authenticator, Unauthenticated
 from breezeblock.auth.identity import Identity
 from breezeblock.model.errors import InvalidInput
+from breezeblock.model.idempotency import Answer
+from breezeblock.store.idempotency_keys import Taken
 from breezeblock.web import bodies, openapi, request
-from breezeblock.web.call import Call, Enforcer, Reply
-from breezeblock.web.faults import Fault, fault_of, is_expected
+from breezeblock.web.answers import answer_of, answer_to
+from breezeblock.web.call import Call, Enforcer
+from breezeblock.web.faults import Fault
+from breezeblock.web.idempotency import Idempotency, key_of
+from breezeblock.web.journal import Diverged
 from breezeblock.web.microversion import Version
 from breezeblock.web.routes import Candidates, Entry, Route, Table
 from breezeblock.web.service import Service
@@ -49,14 +54,16 @@ def make_app(
     authenticator: Authenticator,
     policy: Enforcer,
     ready: Ready = always_ready,
+    idempotency: Idempotency | None = None,
 ) -> AsgiApp:
     """The ASGI application that serves these routes.
 
-    `app` reaches every handler as `call.app`; `ready` answers the health check. Raises BadTable
-    when routes contradict each other.
+    `app` reaches every handler as `call.app`; `ready` answers the health check. With `idempotency`
+    the header Idempotency-Key is honoured; `app` is then a dataclass with a `store`. Raises
+    BadTable when routes contradict each other.
     """
     table = routes if isinstance(routes, Table) else Table(routes)
-    api = Api(service, table, app, authenticator, policy)
+    api = Api(service, table, app, authenticator, policy, idempotency)
     asgi: AsgiApp = falcon.asgi.App(middleware=[_Front(api)])
     asgi.resp_options.default_media_type = None  # type: ignore[assignment]
     asgi.add_error_handler(Exception, _outside_of_controllers)
@@ -80,6 +87,7 @@ class Api:
     app: Any
     authenticator: Authenticator
     policy: Enforcer
+    idempotency: Idempotency | None
 
 
 class _Front:
@@ -153,7 +161,7 @@ class _Endpoint:
             resp.set_header("x-compute-request-id", req.context.request_id)
             await self._answer(req, resp, candidates, identity, params)
         except Exception as error:
-            _send_fault(req, resp, error)
+            _send(resp, answer_to(error, req.context.path))
 
     async def _answer(
         self,
@@ -191,9 +199,23 @@ class _Endpoint:
         )
         if route.policy is not None:
             call.require(route.policy)
-        _send(req, resp, call, await route.handler(call))
+        key = key_of(call) if api.idempotency else None
+        if api.idempotency is None or key is None:
+            answer = answer_of(call, await route.handler(call))
+        else:
+            answer = await api.idempotency.answer(call, key, _attempt)
+        _send(resp, answer)
 
     on_get = on_head = on_post = on_put = on_patch = on_delete = on_options = respond
+
+
+async def _attempt(call: Call[Any]) -> Answer:
+    try:
+        return answer_of(call, await call.route.handler(call))
+    except (Taken, Diverged):
+        raise
+    except Exception as error:
+        return answer_to(error, call.path)
 
 
 def _served(entries: Iterable[Entry], version: Version) -> Route:
@@ -227,35 +249,10 @@ def _decode(route: Route, version: Version, raw: bytes | msgspec.Raw) -> Any:
     return None
 
 
-def _send(req: Request, resp: Response, call: Call[Any], answer: Any) -> None:
-    reply = answer if isinstance(answer, Reply) else Reply(answer)
-    resp.status = reply.status or call.route.success
-    if isinstance(reply.body, bytes):
-        resp.data = reply.body
-    elif reply.body is not None:
-        resp.data = msgspec.json.encode(reply.body, enc_hook=_encodable)
-        # The vendor's name for JSON is echoed to the client that asks for it.
-        known = req.accept in call.service.media_types
-        resp.content_type = req.accept if known else "application/json"
-    if reply.headers:
-        resp.set_headers(dict(reply.headers))
-
-
-def _encodable(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
-
-
-def _send_fault(req: Request, resp: Response, error: Exception) -> None:
-    fault = fault_of(error)
-    if not is_expected(error):
-        _log.error("request failed", path=req.context.path, exc_info=error)
-    resp.status = fault.status
-    resp.set_headers(fault.headers)
-    resp.data = fault.body()
-    if resp.data:
-        resp.content_type = "text/plain; charset=UTF-8" if fault.plain else "application/json"
+def _send(resp: Response, answer: Answer) -> None:
+    resp.status = answer.status
+    resp.data = answer.body
+    resp.set_headers(dict(answer.headers))
 
 
 async def _outside_of_controllers(
@@ -264,4 +261,4 @@ async def _outside_of_controllers(
     """Answers what no endpoint answered: unknown paths and methods, too large bodies."""
     if isinstance(error, falcon.HTTPError) and error.status_code in (404, 405):
         error = Fault(404, request.NOT_FOUND, plain=True)
-    _send_fault(req, resp, error)
+    _send(resp, answer_to(error, req.context.path))

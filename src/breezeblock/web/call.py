@@ -6,7 +6,7 @@ object or a `Reply`. Nothing here knows Falcon, so a handler can be tested with 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -17,12 +17,19 @@ from breezeblock.web.routes import Route
 from breezeblock.web.service import Service
 
 App = TypeVar("App")
+T = TypeVar("T")
 
 
 class Enforcer(Protocol):
     """What judges a rule; `auth.policy.Policy` is one."""
 
     def allows(self, rule: str, identity: Identity, target: Mapping[str, Any]) -> bool: ...
+
+
+class Witness(Protocol):
+    """What remembers the answers of other services; `web.journal.Journal` is one."""
+
+    async def outside(self, ask: Callable[[], Awaitable[T]]) -> T: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,15 @@ class Call(Generic[App]):
     url_has_project: bool
     request_id: str
     global_request_id: str | None
+    journal: Witness | None = None
+
+    async def outside(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """What another service says.
+
+        Handlers of POSTs ask others through this alone: when such a request is taken over by
+        another process (Idempotency-Key), it is told the same again, as it is by the store.
+        """
+        return await (ask() if self.journal is None else self.journal.outside(ask))
 
     def at_least(self, major: int, minor: int) -> bool:
         """Whether the client asked for this version or a later one."""

@@ -15,6 +15,7 @@ from typing import Any
 import falcon.asgi
 import msgspec
 
+from breezeblock.web.idempotency import HEADER as IDEMPOTENCY_KEY
 from breezeblock.web.microversion import HEADER, Version
 from breezeblock.web.routes import Route, Table
 from breezeblock.web.service import Service
@@ -34,6 +35,13 @@ _FAULT_SCHEMA = {
             "retryAfter": {"type": "string"},
         },
     },
+}
+_IDEMPOTENCY_PARAMETER = {
+    "name": IDEMPOTENCY_KEY,
+    "in": "header",
+    "description": "A name for the request: sent again with the same one it is done once, and "
+    "gets the same answer",
+    "schema": {"type": "string", "pattern": "^[!-~]{1,255}$"},
 }
 
 
@@ -79,7 +87,10 @@ def document(service: Service, table: Table) -> dict[str, Any]:
         "components": {
             "schemas": {**components, "Fault": _FAULT_SCHEMA},
             "responses": {"Fault": _fault_response()},
-            "parameters": {"version": _version_parameter(service)},
+            "parameters": {
+                "version": _version_parameter(service),
+                "idempotency": _IDEMPOTENCY_PARAMETER,
+            },
             "securitySchemes": {
                 "token": {"type": "apiKey", "in": "header", "name": "X-Auth-Token"},
                 "basic": {"type": "http", "scheme": "basic"},
@@ -120,7 +131,7 @@ def _operation(
         "operationId": words,
         "summary": first.summary if first.action is None else "Actions: see the body's one key",
         "tags": sorted({tag for route in routes for tag in route.tags}),
-        "parameters": _parameters(path, routes),
+        "parameters": _parameters(path, method, routes),
         "responses": {
             **{str(route.success): {"description": "Success"} for route in routes},
             "4XX": {"$ref": "#/components/responses/Fault"},
@@ -164,14 +175,16 @@ def _facts(service: Service, route: Route) -> dict[str, Any]:
     }
 
 
-def _parameters(path: str, routes: list[Route]) -> list[dict[str, Any]]:
+def _parameters(path: str, method: str, routes: list[Route]) -> list[dict[str, Any]]:
     in_path = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
         for name in _FIELD.findall(path)
     ]
     names = dict.fromkeys(name for route in routes for name in route.query or ())
     in_query = [{"name": name, "in": "query", "schema": {"type": "string"}} for name in names]
-    return [*in_path, *in_query, {"$ref": "#/components/parameters/version"}]
+    in_header = ["version", "idempotency"] if method == "POST" else ["version"]
+    shared = [{"$ref": f"#/components/parameters/{name}"} for name in in_header]
+    return [*in_path, *in_query, *shared]
 
 
 def _version_parameter(service: Service) -> dict[str, Any]:

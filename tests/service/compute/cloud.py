@@ -35,6 +35,7 @@ from breezeblock.store import operations, schema
 from breezeblock.store.store import ReadTx, Store
 from breezeblock.store.tables import operations as table
 from breezeblock.web.app import make_app
+from breezeblock.web.idempotency import Idempotency
 from breezeblock.web.service import compute
 from tests.service.catalog_fixture import OTHER, PROJECT
 from tests.service.compute.fakes import Crash, Effects, FakeHypervisor, Network
@@ -204,7 +205,14 @@ async def open_compute(
     waiter = Waiter(store, bus, "tests")
     await waiter.start()
     app = Application(config, store, waiter, storage)
-    asgi = make_app(compute(), ROUTES, app=app, authenticator=Tokens(), policy=POLICY)
+    asgi = make_app(
+        compute(),
+        ROUTES,
+        app=app,
+        authenticator=Tokens(),
+        policy=POLICY,
+        idempotency=Idempotency(store, lease=config.operations.lease, patience=5.0),
+    )
     transport = httpx2.ASGITransport(app=asgi)
     client = httpx2.AsyncClient(transport=transport, base_url="http://compute")
     cloud = ComputeCloud(house, app, engine, agent, client, hypervisor, network, effects)

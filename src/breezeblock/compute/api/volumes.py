@@ -18,7 +18,7 @@ async def visible_volume(call: ApiCall, storage: BlockStorage, volume_id: str) -
     A service user sees every project's volumes, so the project is looked at here, too.
     """
     try:
-        volume = await storage.volume(volume_id)
+        volume = await call.outside(lambda: storage.volume(volume_id))
     except BlockStorageError as error:
         raise refusal(error, volume_id) from error
     owned = volume.project_id in (None, call.identity.project_id)

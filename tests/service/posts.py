@@ -1,0 +1,185 @@
+"""A request of every POST of the block storage API, for suites that try them all.
+
+A request that is missing here is found by `test_idempotency_crashes.py`, which compares with the
+route table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from breezeblock.model.ids import new_id
+from tests.service.house import House
+
+CONNECTOR = {"host": "compute1", "mountpoint": "/dev/vdb"}
+
+
+@dataclass(frozen=True)
+class Post:
+    """A request; `role` sends it."""
+
+    path: str
+    body: Any
+    role: str = "member"
+
+
+Prepared = Callable[[House], Awaitable[Post]]
+POSTS: dict[str, Prepared] = {}
+"""By the route's description, with a note behind it where a route has several."""
+
+
+def _post(name: str) -> Callable[[Prepared], Prepared]:
+    def register(prepared: Prepared) -> Prepared:
+        POSTS[name] = prepared
+        return prepared
+
+    return register
+
+
+@_post("POST /volumes")
+async def _create_volume(house: House) -> Post:
+    return Post("/volumes", {"volume": {"size": 2, "name": "one", "metadata": {"k": "v"}}})
+
+
+@_post("POST /volumes from a snapshot")
+async def _create_from_snapshot(house: House) -> Post:
+    snapshot = await house.snapshot(await house.volume())
+    return Post("/volumes", {"volume": {"snapshot_id": snapshot}})
+
+
+@_post("POST /snapshots")
+async def _create_snapshot(house: House) -> Post:
+    return Post("/snapshots", {"snapshot": {"volume_id": await house.volume(), "name": "one"}})
+
+
+@_post("POST /attachments")
+async def _reserve(house: House) -> Post:
+    wishes = {"volume_uuid": await house.volume(), "instance_uuid": new_id()}
+    return Post("/attachments", {"attachment": wishes})
+
+
+@_post("POST /attachments with a connector")
+async def _connect(house: House) -> Post:
+    wishes = {"volume_uuid": await house.volume(), "connector": CONNECTOR}
+    return Post("/attachments", {"attachment": wishes})
+
+
+@_post("POST /attachments/{attachment_id}/action (os-complete)")
+async def _complete(house: House) -> Post:
+    ident = await house.attachment(await house.volume(), "compute1")
+    return Post(f"/attachments/{ident}/action", {"os-complete": None})
+
+
+@_post("POST /types")
+async def _create_type(house: House) -> Post:
+    return Post("/types", {"volume_type": {"name": new_id(), "extra_specs": {"a": "b"}}}, "admin")
+
+
+@_post("POST /types/{type_id}/extra_specs")
+async def _extra_specs(house: House) -> Post:
+    made = await house.new_type(new_id())
+    return Post(f"/types/{made['id']}/extra_specs", {"extra_specs": {"a": "b"}}, "admin")
+
+
+@_post("POST /types/{type_id}/action (addProjectAccess)")
+async def _grant(house: House) -> Post:
+    made = await house.new_type(new_id(), is_public=False)
+    return Post(f"/types/{made['id']}/action", {"addProjectAccess": {"project": "p"}}, "admin")
+
+
+@_post("POST /types/{type_id}/action (removeProjectAccess)")
+async def _revoke(house: House) -> Post:
+    grant = await _grant(house)
+    await house.admin.post(grant.path, grant.body)
+    return Post(grant.path, {"removeProjectAccess": {"project": "p"}}, "admin")
+
+
+@_post("POST /volumes/{volume_id}/metadata")
+async def _volume_metadata(house: House) -> Post:
+    return Post(f"/volumes/{await house.volume()}/metadata", {"metadata": {"k": "v"}})
+
+
+@_post("POST /snapshots/{snapshot_id}/metadata")
+async def _snapshot_metadata(house: House) -> Post:
+    ident = await house.snapshot(await house.volume())
+    return Post(f"/snapshots/{ident}/metadata", {"metadata": {"k": "v"}})
+
+
+@_post("POST /snapshots/{snapshot_id}/action (os-reset_status)")
+async def _reset_snapshot(house: House) -> Post:
+    ident = await house.snapshot(await house.volume())
+    body = {"os-reset_status": {"status": "error"}}
+    return Post(f"/snapshots/{ident}/action", body, "admin")
+
+
+@_post("POST /snapshots/{snapshot_id}/action (os-force_delete)")
+async def _force_delete_snapshot(house: House) -> Post:
+    ident = await house.snapshot(await house.volume())
+    return Post(f"/snapshots/{ident}/action", {"os-force_delete": None}, "admin")
+
+
+def _action(
+    name: str,
+    value: Any = None,
+    role: str = "member",
+    volume: Callable[[House], Awaitable[str]] = lambda house: house.volume(),
+    note: str = "",
+) -> None:
+    async def prepared(house: House) -> Post:
+        return Post(f"/volumes/{await volume(house)}/action", {name: value}, role)
+
+    POSTS[f"POST /volumes/{{volume_id}}/action ({name}){note}"] = prepared
+
+
+def _after(*steps: tuple[str, Any]) -> Callable[[House], Awaitable[str]]:
+    """A volume that these actions were done to."""
+
+    async def made(house: House) -> str:
+        ident = await house.volume()
+        for name, value in steps:
+            reply = await house.act(ident, name, value)
+            assert reply.status_code < 300, reply.text
+        return ident
+
+    return made
+
+
+async def _on_two_hosts(house: House) -> str:
+    if not POSTS_TYPES.setdefault(id(house), ""):
+        POSTS_TYPES[id(house)] = await house.multiattach_type()
+    ident = await house.volume(volume_type="shared")
+    for host in ("compute1", "compute2"):
+        connector = {"host": host}
+        reply = await house.act(ident, "os-initialize_connection", {"connector": connector})
+        assert reply.status_code == 200, reply.text
+    return ident
+
+
+POSTS_TYPES: dict[int, str] = {}
+
+_initialize = ("os-initialize_connection", {"connector": CONNECTOR})
+_attach = ("os-attach", {"mountpoint": "/dev/vdb", "host_name": "compute1"})
+_in_use = (("os-reserve", None), _initialize, _attach)
+_image_metadata = ("os-set_image_metadata", {"metadata": {"k": "v"}})
+
+_action("os-extend", {"new_size": 3})
+_action("os-set_bootable", {"bootable": True})
+_action("os-update_readonly_flag", {"readonly": True})
+_action("os-force_delete", role="admin")
+_action("os-reset_status", {"status": "error"}, "admin")
+_action(*_image_metadata)
+_action("os-show_image_metadata", volume=_after(_image_metadata))
+_action("os-unset_image_metadata", {"key": "k"}, volume=_after(_image_metadata))
+_action("os-reserve")
+_action("os-unreserve", volume=_after(("os-reserve", None)))
+_action("os-unreserve", volume=_after(("os-reserve", None), _initialize), note=" with a host")
+_action(*_initialize)
+_action("os-terminate_connection", {"connector": CONNECTOR}, volume=_after(_initialize))
+_action("os-terminate_connection", {"connector": None}, volume=_on_two_hosts, note=" of two")
+_action(*_attach, volume=_after(("os-reserve", None), _initialize))
+_action("os-begin_detaching", volume=_after(*_in_use))
+_action("os-roll_detaching", volume=_after(*_in_use, ("os-begin_detaching", None)))
+_action("os-detach", {"attachment_id": None}, volume=_after(*_in_use))
+_action("os-force_detach", {}, "admin", volume=_after(*_in_use))
