@@ -182,6 +182,8 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Seconds between reports of services; also each backend's self-test."""
     service_down_time: Seconds = 60.0
     """Seconds of silence after which a service counts as down."""
+    inventory_interval: Seconds = 600.0
+    """Seconds between comparisons of what each backend holds with what the database says."""
     default_volume_type: str = "__DEFAULT__"
     """Type of volumes that are asked for without one; made at start when it is not there."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

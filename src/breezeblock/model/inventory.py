@@ -21,3 +21,8 @@ class Item:
     volume_id: str | None = None
     host: str | None = None
     pool: str = ""
+
+    @property
+    def volume(self) -> str:
+        """The volume that it is, or belongs to."""
+        return (self.volume_id or "") if self.kind == "snapshot" else self.id

@@ -42,3 +42,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_open(self) -> bool:
         return self.state == "open"
+
+    @property
+    def has_owner(self) -> bool:
+        """Whether somebody asked for it; not when the service does it of its own accord."""
+        return bool(self.project_id)

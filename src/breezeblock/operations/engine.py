@@ -33,6 +33,9 @@ log = structlog.get_logger()
 CLOSE_PATIENCE = 5.0
 """Seconds that running steps are given when a process stops in an orderly way."""
 
+Overtaken = Callable[[WriteTx, Operation], None]
+"""What to do, in a transaction of its own, once a step has run that no longer counts."""
+
 Explain = Callable[[Exception], "Failure | float | None"]
 """Turns an exception of a door into a Failure, into seconds to wait before the step is tried again,
 or into None when it is not one that a door raises."""
@@ -52,6 +55,7 @@ class Engine:
         host: str,
         lease: float = 20.0,
         poll: float = 2.0,
+        overtaken: Overtaken | None = None,
     ) -> None:
         self.store = store
         self.bus = bus
@@ -62,6 +66,7 @@ class Engine:
         self.worker = worker_name(host)
         self.lease = lease
         self.poll_interval = poll
+        self.overtaken = overtaken
         self._slots: dict[str, asyncio.Semaphore] = {}
         self._held: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -108,13 +113,21 @@ class Engine:
             self._hold(held)
             try:
                 await self._step(held)
+            except Fenced:
+                await self._fenced(held)
             finally:
                 self._let_go(held)
-        except Fenced:
-            log.info("fenced", operation=operation_id)
         except StoreUnavailable as error:
             # The lease runs out and the step is repeated: effects bear that, and nothing is lost.
             log.warning("database away", operation=operation_id, error=str(error))
+
+    async def _fenced(self, held: Operation) -> None:
+        """Another worker carries the work on, or it was cut short: our effect may have come late,
+        after what was recorded. Whoever knows what that can leave behind is told."""
+        log.info("fenced", operation=held.id, workflow=held.workflow, epoch=held.epoch)
+        overtaken = self.overtaken
+        if overtaken is not None:
+            await self.store.write(lambda tx: overtaken(tx, held))
 
     def _hold(self, held: Operation) -> None:
         self._held[held.id] = held.epoch

@@ -23,6 +23,11 @@ class Caller:
     reply_to: str | None = None
 
 
+def nobody(request_id: str = "") -> Caller:
+    """For what the service does of its own accord; as part of a request of its own by default."""
+    return Caller("", "", request_id or f"req-{new_id()}")
+
+
 def submit(
     tx: WriteTx,
     workflow: Workflow,

@@ -29,6 +29,7 @@ from breezeblock.services.volume import VolumeService, open_backends
 from breezeblock.store import schema
 from breezeblock.store.store import Store, StoreUnavailable
 from breezeblock.web.server import HttpServer
+from breezeblock.workflows import sweep_backend
 from breezeblock.workflows.doors import Doors
 from breezeblock.workflows.pool_view import PoolView
 from breezeblock.workflows.registry import REGISTRY
@@ -162,11 +163,14 @@ class Process:
             host=config.hostname,
             lease=config.operations.lease,
             poll=config.operations.poll,
+            overtaken=sweep_backend.overtaken,
         )
         await engine.start()
         self.stack.push_async_callback(engine.close)
         if "volume" in self.roles:
-            self.volume = VolumeService(store, engine, backends, config.report_interval)
+            self.volume = VolumeService(
+                store, engine, backends, config.report_interval, config.inventory_interval
+            )
             await self.volume.start()
             self.stack.push_async_callback(self.volume.close)
         if "scheduler" in self.roles:

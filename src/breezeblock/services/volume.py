@@ -1,6 +1,7 @@
 """The volume service: serves backends, each with a queue of its own, and reports their pools.
 
 A backend counts as up because its driver has just answered a self-test, not because a timer lives.
+With each report it sees to it that the next inventory sweep of the backend is planned.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from breezeblock.drivers.base import BackendConfig
 from breezeblock.operations.engine import Engine
 from breezeblock.store import services
 from breezeblock.store.store import Store, StoreUnavailable, WriteTx
+from breezeblock.workflows import sweep_backend
 
 log = structlog.get_logger()
 
@@ -51,12 +53,18 @@ class VolumeService:
     """Keeps the backends connected and reported, and takes their work off the queues."""
 
     def __init__(
-        self, store: Store, engine: Engine, backends: dict[str, Backend], report_interval: float
+        self,
+        store: Store,
+        engine: Engine,
+        backends: dict[str, Backend],
+        report_interval: float,
+        inventory_interval: float,
     ) -> None:
         self.store = store
         self.engine = engine
         self.backends = backends
         self.report_interval = report_interval
+        self.inventory_interval = inventory_interval
         self._serving: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -89,6 +97,7 @@ class VolumeService:
         await self._report(backend)
         await self.engine.serve(backend.queue, in_flight=backend.threads)
         self._serving.add(backend.name)
+        await self._sweep(backend)
         while True:
             await asyncio.sleep(self.report_interval)
             await self._report(backend)
@@ -103,7 +112,15 @@ class VolumeService:
             return
         reports = backend.reports(stats)
         with contextlib.suppress(StoreUnavailable):
-            await self.store.write(lambda tx: _report(tx, backend, reports))
+            await self.store.write(
+                lambda tx: _report(tx, backend, reports, self.inventory_interval)
+            )
+
+    async def _sweep(self, backend: Backend) -> None:
+        """Have the backend compared with the database now: while it was away, or we were, either
+        may have changed."""
+        with contextlib.suppress(StoreUnavailable):
+            await self.store.write(lambda tx: sweep_backend.request(tx, backend.name))
 
     async def _report_down(self, backend: Backend) -> None:
         """Let no new work come here, and show why, until a test succeeds."""
@@ -111,11 +128,14 @@ class VolumeService:
             await self.store.write(lambda tx: _mark_down(tx, backend))
 
 
-def _report(tx: WriteTx, backend: Backend, reports: dict[str, dict[str, Any]]) -> None:
+def _report(
+    tx: WriteTx, backend: Backend, reports: dict[str, dict[str, Any]], inventory_interval: float
+) -> None:
     services.report(
         tx, "cinder-volume", backend.name, backend.availability_zone, backend_state="up"
     )
     services.report_pools(tx, backend.name, reports)
+    sweep_backend.request(tx, backend.name, delay=inventory_interval)
 
 
 def _mark_down(tx: WriteTx, backend: Backend) -> None:

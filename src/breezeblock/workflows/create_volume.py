@@ -30,6 +30,7 @@ from breezeblock.scheduler.request import Request, hinted_volumes
 from breezeblock.store import messages, quotas, services, snapshots, volumes
 from breezeblock.store.services import VOLUME
 from breezeblock.store.store import ReadTx, WriteTx
+from breezeblock.workflows import sweep_backend
 from breezeblock.workflows.doors import SCHEDULER, as_driver_snapshot, as_driver_volume, queue_of
 
 log = structlog.get_logger()
@@ -179,7 +180,7 @@ def _hand_on(run: Run[Data], failure: Failure) -> Outcome:
         return Again(
             queue=queue_of(data.pool),
             data=data,
-            settle=lambda tx: _place(tx, volume_id, data.pool),
+            settle=lambda tx: _move_on(tx, volume_id, pool, data.pool),
             note=f"{pool} failed ({told}); now {data.pool}",
         )
     if len(data.tried) > 1:
@@ -235,6 +236,16 @@ def _place(tx: WriteTx, volume_id: str, pool: str) -> None:
     volumes.update(tx, volume_id, host=pool)
 
 
+def _move_on(tx: WriteTx, volume_id: str, failed: str, pool: str) -> None:
+    _place(tx, volume_id, pool)
+    _have_swept(tx, failed)
+
+
+def _have_swept(tx: WriteTx, pool: str) -> None:
+    """What the pool left behind holds now or gets late, from a worker that was frozen, goes."""
+    sweep_backend.request(tx, pool.partition("#")[0], delay=sweep_backend.SETTLED)
+
+
 def _made(tx: WriteTx, volume: Volume, pool: str, zone: str) -> None:
     backend = pool.partition("#")[0]
     known = {one.host: one.id for one in services.all_services(tx, 0) if one.binary == VOLUME}
@@ -255,6 +266,8 @@ def _settle_failure(tx: WriteTx, operation: Operation, data: Data, failure: Fail
     # Cut short, the present candidate may hold something that the deletion has to look for.
     swept = data.position >= len(data.candidates)
     values: dict[str, Any] = {"host": None} if swept else {}
+    if swept and data.tried:
+        _have_swept(tx, data.tried[-1]["pool"])
     volumes.update(tx, operation.resource_id, status="error", **values)
     messages.tell(
         tx,

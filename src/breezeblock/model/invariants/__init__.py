@@ -52,9 +52,7 @@ def _of(rules: Iterable[Rule], facts: Facts) -> Iterator[Violation]:
 
 def _of_backends(facts: Facts, inventories: Inventories) -> Iterator[Violation]:
     for backend, items in inventories.items():
-        held = list(items)
-        for rule in backends.RULES:
-            yield from rule(facts, backend, held)
+        yield from backends.violations(facts, backend, list(items))
 
 
 __all__ = ["Facts", "Inventories", "Violation", "check_live", "check_quiet"]

@@ -27,32 +27,36 @@ def nothing_is_orphaned(facts: Facts, backend: str, held: Sequence[Item]) -> Ite
                 item.id,
                 f"Backend {backend} holds the {item.kind} {item.id}, which the database does not "
                 "know there.",
+                item,
             )
 
 
 def nothing_is_missing(facts: Facts, backend: str, held: Sequence[Item]) -> Iterator[Violation]:
     """Every volume and snapshot of the database is on its backend, in its size."""
-    sizes = {(item.kind, item.id): item.size for item in held}
+    present = {(item.kind, item.id): item for item in held}
     placed = [one for one in facts.volumes.values() if one.backend == backend]
     for volume in placed:
         if volume.status in MAY_BE_MISSING or facts.is_open(volume.id):
             continue
-        if ("volume", volume.id) not in sizes:
-            yield _missing(backend, "volume", volume.id)
-        elif (size := sizes["volume", volume.id]) not in (None, volume.size):
+        item = present.get(("volume", volume.id))
+        if item is None:
+            yield _missing(backend, Item("volume", volume.id))
+        elif item.size not in (None, volume.size):
             yield Violation(
                 "size",
                 volume.id,
-                f"Volume {volume.id} has {volume.size} GiB in the database and {size} GiB on "
+                f"Volume {volume.id} has {volume.size} GiB in the database and {item.size} GiB on "
                 f"backend {backend}.",
+                item,
             )
     ids = {one.id for one in placed}
     for snapshot in facts.snapshots.values():
         open_work = facts.is_open(snapshot.id) or facts.is_open(snapshot.volume_id)
         if snapshot.volume_id not in ids or snapshot.status in MAY_BE_MISSING or open_work:
             continue
-        if ("snapshot", snapshot.id) not in sizes:
-            yield _missing(backend, "snapshot", snapshot.id)
+        if ("snapshot", snapshot.id) not in present:
+            item = Item("snapshot", snapshot.id, volume_id=snapshot.volume_id)
+            yield _missing(backend, item)
 
 
 def exports_have_attachments(
@@ -71,6 +75,7 @@ def exports_have_attachments(
                 item.id,
                 f"Backend {backend} lets host {item.host} reach volume {item.id}, but no "
                 "attachment says so.",
+                item,
             )
 
 
@@ -90,6 +95,7 @@ def attachments_have_exports(
                 one.volume_id,
                 f"Attachment {one.id} is connected, but backend {backend} does not let host "
                 f"{one.host} reach volume {one.volume_id}.",
+                Item("export", one.volume_id, host=one.host),
             )
 
 
@@ -101,6 +107,12 @@ RULES: tuple[Callable[[Facts, str, Sequence[Item]], Iterator[Violation]], ...] =
 )
 
 
+def violations(facts: Facts, backend: str, held: Sequence[Item]) -> Iterator[Violation]:
+    """All that is wrong with one backend."""
+    for rule in RULES:
+        yield from rule(facts, backend, held)
+
+
 def _lives_on(volume: Volume | None, backend: str, item: Item) -> bool:
     return (
         volume is not None
@@ -109,7 +121,6 @@ def _lives_on(volume: Volume | None, backend: str, item: Item) -> bool:
     )
 
 
-def _missing(backend: str, kind: str, ident: str) -> Violation:
-    return Violation(
-        "missing", ident, f"The {kind} {ident} should be on backend {backend}, which lacks it."
-    )
+def _missing(backend: str, item: Item) -> Violation:
+    text = f"The {item.kind} {item.id} should be on backend {backend}, which lacks it."
+    return Violation("missing", item.id, text, item)

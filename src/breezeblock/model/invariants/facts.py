@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from breezeblock.model.attachments import Attachment
+from breezeblock.model.inventory import Item
 from breezeblock.model.messages import Message
 from breezeblock.model.operation import Operation
 from breezeblock.model.snapshots import Snapshot
@@ -16,11 +17,15 @@ from breezeblock.model.volumes import Volume
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """Something that must not be. `rule` names the rule, `subject` the resource's id."""
+    """Something that must not be. `rule` names the rule, `subject` the resource's id.
+
+    `item` is the object that a backend holds, or should hold, where it is about one.
+    """
 
     rule: str
     subject: str
     text: str
+    item: Item | None = None
 
     def __str__(self) -> str:
         return f"{self.rule}: {self.text}"

@@ -1,0 +1,133 @@
+"""What a backend holds that is provably ours and nobody's data, and how it goes.
+
+The database knows no such object there, but our own record of work does: it was made by us, and is
+deleted or has come to live elsewhere. What no record explains belongs to somebody we do not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import structlog
+
+from breezeblock.drivers.base import Item
+from breezeblock.drivers.base import Snapshot as DriverSnapshot
+from breezeblock.drivers.base import Volume as DriverVolume
+from breezeblock.model.invariants.facts import Violation
+from breezeblock.model.operation import Operation
+from breezeblock.operations.workflow import Run
+from breezeblock.store import operations, snapshots, volumes
+from breezeblock.store.store import ReadTx
+
+log = structlog.get_logger()
+
+LEFTOVER = "leftover"
+"""The rule that such an object breaks."""
+LAST_WORK = {
+    "volume": frozenset({"create_volume", "delete_volume"}),
+    "snapshot": frozenset({"create_snapshot", "delete_snapshot"}),
+}
+"""When one of these was the last work on something without a row, nothing of it is to be there.
+
+Work that gives an object away, or moves it, is not among them: it must say itself what it leaves.
+"""
+
+
+def judge(
+    tx: ReadTx, backend: str, held: Iterable[Item], wrong: Iterable[Violation]
+) -> list[Violation]:
+    """The same differences, leftovers told from orphans; those that can be put right first."""
+    items = list(held)
+    here = {item.id for item in items if item.kind == "volume"}
+    found = []
+    for one in wrong:
+        if one.rule == "export-without-attachment" and volumes.find(tx, one.subject) is None:
+            if one.subject in here:
+                continue  # goes, or stays, with its volume
+            one = replace(one, rule="orphan")
+        found.append(_as_leftover(one, backend) if _is_proven(tx, backend, one) else one)
+    going = {one.subject for one in found if one.rule == LEFTOVER}
+    needed = {item.volume for item in items if item.kind == "snapshot" and item.id not in going}
+    judged = [
+        replace(one, rule="orphan") if one.rule == LEFTOVER and one.subject in needed else one
+        for one in found
+    ]
+    return sorted(judged, key=_order)
+
+
+async def remove(run: Run[Any], backend: str, found: Iterable[Violation]) -> dict[str, str]:
+    """Remove the leftovers among these; id → why, for those that the backend would not."""
+    refused = {}
+    for one in found:
+        if one.rule != LEFTOVER or one.item is None:
+            continue
+        item = one.item
+        # Looked at once more: removing the ones before it may have taken long.
+        if not await run.doors.store.read(lambda tx, item=item: is_leftover(tx, backend, item)):
+            continue
+        try:
+            await _remove(run, backend, item)
+        except Exception as error:
+            log.warning("leftover stays", backend=backend, leftover=item.id, error=str(error))
+            refused[item.id] = str(error)
+        else:
+            log.warning("leftover removed", backend=backend, kind=item.kind, leftover=item.id)
+    return refused
+
+
+async def _remove(run: Run[Any], backend: str, item: Item) -> None:
+    size = item.size or 0
+    if item.kind == "snapshot":
+        frozen = DriverSnapshot(item.id, item.volume, size, item.pool)
+        await run.doors.call(backend, lambda driver: driver.delete_snapshot, frozen)
+    else:  # a volume, or what is left of one: its exports
+        gone = DriverVolume(item.id, size, item.pool)
+        await run.doors.call(backend, lambda driver: driver.delete, gone)
+
+
+def is_leftover(tx: ReadTx, backend: str, item: Item) -> bool:
+    """Whether our own records prove that the object is ours, and nobody's data."""
+    known = [one for one in operations.of_resource(tx, item.id) if one.resource_type in LAST_WORK]
+    if not known or any(one.is_open for one in known):
+        return False
+    if item.kind == "snapshot":
+        return snapshots.find(tx, item.id) is None and _last_was(known, "snapshot")
+    volume = volumes.find(tx, item.id)
+    if volume is None:
+        return _last_was(known, "volume")
+    lives_here = volume.backend == backend and item.pool in ("", volume.pool)
+    return not lives_here and any(_was_left(one, backend, item.pool) for one in known)
+
+
+def _last_was(known: list[Operation], kind: str) -> bool:
+    return known[-1].workflow in LAST_WORK[kind]
+
+
+def _was_left(operation: Operation, backend: str, pool: str) -> bool:
+    """Whether a creation tried this pool and went on to the next."""
+    tried = {one["pool"] for one in operation.data.get("tried", ())}
+    if pool:
+        return f"{backend}#{pool}" in tried
+    return any(one.partition("#")[0] == backend for one in tried)
+
+
+def _is_proven(tx: ReadTx, backend: str, one: Violation) -> bool:
+    return one.rule == "orphan" and one.item is not None and is_leftover(tx, backend, one.item)
+
+
+def _as_leftover(one: Violation, backend: str) -> Violation:
+    assert one.item is not None
+    kind, ident = one.item.kind, one.item.id
+    text = (
+        f"Backend {backend} still holds the {kind} {ident}, which was deleted or lives elsewhere."
+    )
+    return replace(one, rule=LEFTOVER, text=text)
+
+
+def _order(one: Violation) -> int:
+    """Snapshots before their volumes; what only people can judge last."""
+    if one.rule == LEFTOVER:
+        return 0 if one.item is not None and one.item.kind == "snapshot" else 1
+    return 3 if one.rule in ("orphan", "missing") else 2
