@@ -13,6 +13,7 @@ from breezeblock.drivers.base import (
     ConnectionInfo,
     Driver,
     Item,
+    PermanentError,
     PoolStats,
     Snapshot,
     Source,
@@ -38,12 +39,37 @@ class FakeDriver(Driver):
         self.snapshots: dict[str, str] = {}
         self.exports: set[tuple[str, str]] = set()
 
+    def copy(self) -> FakeDriver:
+        """Another one that holds the same, and is told to fail in the same way; for tests that try
+        what follows from one state in several ways."""
+        other = FakeDriver(self.config.name, self.capacity)
+        other.failures = dict(self.failures)
+        other.calls = list(self.calls)
+        other.sizes = dict(self.sizes)
+        other.origins = dict(self.origins)
+        other.snapshots = dict(self.snapshots)
+        other.exports = set(self.exports)
+        return other
+
+    def state(self) -> tuple[Any, ...]:
+        """What it holds, as a value."""
+        return (
+            frozenset(self.sizes.items()),
+            frozenset(self.snapshots.items()),
+            frozenset(self.exports),
+            frozenset(self.failures),
+        )
+
     def _enter(self, verb: str, ident: str) -> None:
         self.calls.append((verb, ident))
         if verb in self.gates:
             assert self.gates[verb].wait(timeout=60), f"nobody let {verb} go on"
         if verb in self.failures:
             raise self.failures[verb]
+
+    def _require(self, volume_id: str) -> None:
+        if volume_id not in self.sizes:
+            raise PermanentError(f"There is no volume {volume_id}.")
 
     def close(self) -> None:
         for gate in self.gates.values():
@@ -64,21 +90,30 @@ class FakeDriver(Driver):
 
     def create(self, volume: Volume, source: Source) -> None:
         self._enter("create", volume.id)
-        self.sizes[volume.id] = volume.size
+        if volume.id in self.sizes:
+            return  # it may have grown since
         if source is not None:
+            known = self.sizes if isinstance(source, Volume) else self.snapshots
+            if source.id not in known:
+                raise PermanentError(f"There is no {source.id} to start from.")
             self.origins[volume.id] = source.id
+        self.sizes[volume.id] = volume.size
 
     def delete(self, volume: Volume) -> None:
         self._enter("delete", volume.id)
+        if volume.id in self.snapshots.values():
+            raise PermanentError(f"Volume {volume.id} has snapshots.")
         self.sizes.pop(volume.id, None)
         self.exports = {one for one in self.exports if one[0] != volume.id}
 
     def extend(self, volume: Volume, new_size: int) -> None:
         self._enter("extend", volume.id)
+        self._require(volume.id)
         self.sizes[volume.id] = max(self.sizes[volume.id], new_size)
 
     def snapshot(self, snapshot: Snapshot) -> None:
         self._enter("snapshot", snapshot.id)
+        self._require(snapshot.volume_id)
         self.snapshots[snapshot.id] = snapshot.volume_id
 
     def delete_snapshot(self, snapshot: Snapshot) -> None:
@@ -89,6 +124,7 @@ class FakeDriver(Driver):
         self, volume: Volume, connector: Mapping[str, Any], *, mode: str = "rw"
     ) -> ConnectionInfo:
         self._enter("export", volume.id)
+        self._require(volume.id)
         self.exports.add((volume.id, connector["host"]))
         data = {"address": f"{volume.id}@{connector['host']}", "volume_id": volume.id}
         return ConnectionInfo("fake", data, {"mount_point_base": "/mnt"})

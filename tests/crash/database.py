@@ -1,0 +1,38 @@
+"""The empty database that every stage begins with: migrated once a process, then copied."""
+
+from __future__ import annotations
+
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.pool import StaticPool
+
+from breezeblock.store import schema
+
+GUARDS = (
+    """CREATE TRIGGER epochs_never_go_back BEFORE UPDATE ON operations
+       WHEN NEW.epoch < OLD.epoch
+       BEGIN SELECT RAISE(ABORT, 'an epoch went back'); END""",
+    """CREATE TRIGGER ends_are_final BEFORE UPDATE ON operations
+       WHEN OLD.state <> 'open' AND NEW.state <> OLD.state
+       BEGIN SELECT RAISE(ABORT, 'an operation that had ended was changed'); END""",
+)
+"""What must never be written, not even for a moment: the database itself refuses it here."""
+
+
+@cache
+def migrated() -> bytes:
+    """A SQLite database with the present schema, as bytes to begin from."""
+    engine = sa.create_engine("sqlite://", poolclass=StaticPool)
+    store: Any = SimpleNamespace(is_sqlite=True, engine=engine)
+    schema.upgrade(store)
+    with engine.connect() as connection:
+        raw: Any = connection.connection.dbapi_connection
+        for guard in GUARDS:
+            raw.execute(guard)
+        raw.commit()
+        copy: bytes = raw.serialize()
+    engine.dispose()
+    return copy
