@@ -9,9 +9,10 @@ from collections.abc import AsyncIterator
 import pytest
 import sqlalchemy as sa
 
-from breezeblock.model.errors import OverQuota
+from breezeblock.model.errors import Conflict, OverQuota
 from breezeblock.model.ids import new_id
-from breezeblock.store import quotas, schema
+from breezeblock.model.operation import Operation
+from breezeblock.store import operations, quotas, schema
 from breezeblock.store.store import Store, Wake, WriteTx
 from breezeblock.store.tables import quota_usages
 
@@ -92,6 +93,33 @@ async def test_concurrent_charges_never_pass_the_limit(store: Store) -> None:
     assert sum(result is None for result in results) == 7
     assert all(isinstance(result, OverQuota) for result in results if result is not None)
     assert used(store, "p") == 7
+
+
+async def test_a_resource_has_one_open_operation_and_who_comes_second_is_told(
+    store: Store,
+) -> None:
+    def opened(number: int) -> Operation:
+        return Operation(
+            id=f"operation-{number}",
+            workflow="detach_volume",
+            resource_type="export",
+            resource_id="volume@host",
+            project_id="p",
+            user_id="u",
+            request_id="req-1",
+            step="unexport",
+            queue="volume.here@local",
+            data={},
+        )
+
+    results = await asyncio.gather(
+        *(store.write(lambda tx, n=n: operations.insert(tx, opened(n))) for n in range(6)),
+        return_exceptions=True,
+    )
+    assert sum(result is None for result in results) == 1
+    assert sum(isinstance(result, Conflict) for result in results) == 5
+    with pytest.raises(Conflict):
+        await store.write(lambda tx: operations.insert(tx, opened(7)))
 
 
 async def test_a_caller_who_gives_up_does_not_harm_the_store(store: Store) -> None:

@@ -94,9 +94,13 @@ def _insert(table: Table) -> Insert:
 
 @cache
 def _insert_once(table: Table, dialect: str) -> Insert:
+    insert: Insert
     if dialect == "sqlite":
-        return sqlite.insert(table).on_conflict_do_nothing()
-    return postgresql.insert(table).on_conflict_do_nothing()
+        insert = sqlite.insert(table).on_conflict_do_nothing()
+    else:
+        insert = postgresql.insert(table).on_conflict_do_nothing()
+    # Left to itself SQLAlchemy forgets how many rows an INSERT touched: on PostgreSQL it says -1.
+    return insert.execution_options(preserve_rowcount=True)
 
 
 class WriteTx(ReadTx):
