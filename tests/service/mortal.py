@@ -7,13 +7,20 @@ nothing it had begun reaches the database any more.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import httpx2
 
+from breezeblock.model.ids import new_id
 from breezeblock.store.store import Store
 from breezeblock.store.tables import idempotency_keys
+from tests.service.footprint import footprint, told
+
+LEAST_INSTANTS = 3
+"""Even a request that only reads has more: the key is looked up, the answer is kept."""
 
 
 class MortalStore:
@@ -47,17 +54,82 @@ class MortalStore:
         self._left -= 1
 
 
-async def sent_to(
-    store: MortalStore, asgi: Any, method: str, url: str, **request: Any
-) -> tuple[httpx2.Response | None, asyncio.Task[httpx2.Response]]:
-    """The answer of the process with this store, None when it died first; and the request, which
-    then hangs for ever (cancel it when all is over)."""
-    client = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=asgi), base_url="http://cloud")
-    sending = asyncio.create_task(client.request(method, url, **request))
+@dataclass(frozen=True)
+class Post:
+    """A POST by one of the personas of a service."""
+
+    path: str
+    body: Any
+    role: str = "member"
+
+
+class Service(Protocol):
+    """A service whose processes may die."""
+
+    @property
+    def client(self) -> httpx2.AsyncClient:
+        """Leads to a process that lives."""
+
+    @property
+    def store(self) -> Store: ...
+
+    def dying(self, store: MortalStore) -> Any:
+        """The application of a process with this store."""
+
+    def request(self, post: Post, key: str | None) -> dict[str, Any]:
+        """What the client is told."""
+
+    async def contents(self) -> Counter[Any]: ...
+
+    async def quiet(self) -> None: ...
+
+
+async def check_done_once(service: Service, prepared: Callable[[], Awaitable[Post]]) -> None:
+    """The process dies at each instant of the request, which is then sent again, twice."""
+    expected, left = await _undisturbed(service, await prepared())
+    for instant in range(100):
+        post = await prepared()
+        request = service.request(post, new_id())
+        before = await service.contents()
+        survived, hanging = await _died(service, instant, request)
+        await service.quiet()
+        await lapse(service.store)
+        second = await service.client.post(**request)
+        await service.quiet()
+        third = await service.client.post(**request)
+        await service.quiet()
+        assert told(second) == expected, f"instant {instant}"
+        assert footprint(before, await service.contents()) == left, f"instant {instant}"
+        assert (third.status_code, third.content) == (second.status_code, second.content)
+        assert third.headers["idempotency-replayed"] == "true"
+        hanging.cancel()
+        if survived:
+            assert instant > LEAST_INSTANTS
+            return
+    raise AssertionError("the request never came to its end")
+
+
+async def _undisturbed(service: Service, post: Post) -> tuple[tuple[int, str], dict[Any, int]]:
+    """What the request is answered, and leaves behind, without key and without death."""
+    before = await service.contents()
+    answer = told(await service.client.post(**service.request(post, None)))
+    assert answer[0] < 300, answer
+    await service.quiet()
+    return answer, footprint(before, await service.contents())
+
+
+async def _died(
+    service: Service, instant: int, request: dict[str, Any]
+) -> tuple[bool, asyncio.Task[httpx2.Response]]:
+    """Send the request to a process that dies at this instant; whether it answered before."""
+    store = MortalStore(service.store, instant)
+    transport = httpx2.ASGITransport(app=service.dying(store))
+    client = httpx2.AsyncClient(transport=transport, base_url=service.client.base_url)
+    sending = asyncio.create_task(client.post(**request))
     dying = asyncio.create_task(store.died.wait())
     await asyncio.wait({sending, dying}, return_when=asyncio.FIRST_COMPLETED)
     dying.cancel()
-    return (sending.result() if sending.done() else None), sending
+    return sending.done(), sending
 
 
 async def lapse(store: Store) -> None:

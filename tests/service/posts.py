@@ -7,22 +7,13 @@ route table.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
 from breezeblock.model.ids import new_id
 from tests.service.house import House
+from tests.service.mortal import Post
 
 CONNECTOR = {"host": "compute1", "mountpoint": "/dev/vdb"}
-
-
-@dataclass(frozen=True)
-class Post:
-    """A request; `role` sends it."""
-
-    path: str
-    body: Any
-    role: str = "member"
 
 
 Prepared = Callable[[House], Awaitable[Post]]
@@ -147,17 +138,15 @@ def _after(*steps: tuple[str, Any]) -> Callable[[House], Awaitable[str]]:
 
 
 async def _on_two_hosts(house: House) -> str:
-    if not POSTS_TYPES.setdefault(id(house), ""):
-        POSTS_TYPES[id(house)] = await house.multiattach_type()
-    ident = await house.volume(volume_type="shared")
+    name = new_id()
+    await house.new_type(name, extra_specs={"multiattach": "<is> True"})
+    ident = await house.volume(volume_type=name)
     for host in ("compute1", "compute2"):
         connector = {"host": host}
         reply = await house.act(ident, "os-initialize_connection", {"connector": connector})
         assert reply.status_code == 200, reply.text
     return ident
 
-
-POSTS_TYPES: dict[int, str] = {}
 
 _initialize = ("os-initialize_connection", {"connector": CONNECTOR})
 _attach = ("os-attach", {"mountpoint": "/dev/vdb", "host_name": "compute1"})
