@@ -27,8 +27,8 @@ from breezeblock.web.types import (
     Text,
     Uuid,
 )
-from breezeblock.workflows import create_snapshot, delete_snapshot
-from breezeblock.workflows.cancel import cancel_on
+from breezeblock.workflows import check_snapshot, create_snapshot, delete_snapshot
+from breezeblock.workflows.cancel import Reason, cancel_on
 
 _TEXTS = (
     "id",
@@ -187,13 +187,14 @@ async def force_delete(call: ApiCall) -> None:
     def remove(tx: WriteTx) -> None:
         rule = "volume_extension:snapshot_admin_actions:force_delete"
         snapshot = locked_snapshot(tx, call, rule)
-        cancel_on(tx, snapshot.id, "The snapshot is being deleted.")
+        cancel_on(tx, snapshot.id, Reason.DELETED)
         delete_snapshot.submit(tx, call.app.caller(call), snapshot, force=True)
 
     await call.app.store.write(remove)
 
 
 async def reset_status(call: ApiCall) -> None:
+    """Write the status that was asked for; a look at the backend makes it the true one."""
     status = call.body.status.lower()
     if status not in RESETTABLE:
         raise InvalidInput(f"os-reset_status.status: {status[:255]} is no status of a snapshot.")
@@ -201,8 +202,10 @@ async def reset_status(call: ApiCall) -> None:
     def reset(tx: WriteTx) -> None:
         rule = "volume_extension:snapshot_admin_actions:reset_status"
         snapshot = locked_snapshot(tx, call, rule)
-        cancel_on(tx, snapshot.id, "An administrator has reset the snapshot's status.")
+        cut_short = cancel_on(tx, snapshot.id, Reason.RESET)
         snapshots.update(tx, snapshot.id, status=status)
+        now = snapshots.get(tx, snapshot.id)
+        check_snapshot.submit(tx, call.app.caller(call), now, cut_short=cut_short)
 
     await call.app.store.write(reset)
 

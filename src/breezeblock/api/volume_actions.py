@@ -21,8 +21,8 @@ from breezeblock.store import attachments, volumes
 from breezeblock.store.store import WriteTx
 from breezeblock.web.routes import Route
 from breezeblock.web.types import Body, Bool, MetadataKey, Size, Text1
-from breezeblock.workflows import extend_volume
-from breezeblock.workflows.cancel import cancel_exports, cancel_on
+from breezeblock.workflows import check_volume, detach_volume, extend_volume
+from breezeblock.workflows.cancel import Reason, cancel_exports, cancel_on
 
 ADMIN = "volume_extension:volume_admin_actions"
 IMAGE_METADATA = "volume_extension:volume_image_metadata"
@@ -137,25 +137,29 @@ def _check_reset(wanted: ResetStatus) -> None:
 
 
 def _reset(tx: WriteTx, call: ApiCall, wanted: ResetStatus) -> None:
-    """What is under way on the volume ends with the status that it would have settled."""
+    """Cut short what is under way, write what was asked for, and have the backend looked at: in
+    the end the volume shows what is true there (`workflows/check_volume.py`)."""
     volume = locked_volume(tx, call, f"{ADMIN}:reset_status")
-    why = "An administrator has reset the volume's status."
     if wanted.status == "in-use" and not attachments.of_volume(tx, volume.id):
         raise InvalidState(f"Volume {volume.id} cannot be in-use: it has no attachments.")
+    detached = wanted.attach_status == "detached"
     changes: dict[str, Any] = {}
+    cut_short = False
     if wanted.status:
-        cancel_on(tx, volume.id, why)
+        cut_short |= cancel_on(tx, volume.id, Reason.RESET)
         changes["status"] = wanted.status
     if wanted.attach_status:
         changes["attach_status"] = wanted.attach_status
-    if wanted.attach_status == "detached":
-        cancel_exports(tx, volume.id, why)
-        for attachment in attachments.of_volume(tx, volume.id):
-            attachments.delete(tx, attachment.id)
+    if detached:
+        cut_short |= cancel_exports(tx, volume.id, Reason.RESET)
+        detach_volume.forget(tx, call.app.caller(call), volume)
     if wanted.migration_status:
         none = wanted.migration_status == "none"
         changes["migration_status"] = None if none else wanted.migration_status
     volumes.update(tx, volume.id, **changes)
+    if wanted.status or detached:
+        now = volumes.get(tx, volume.id)
+        check_volume.submit(tx, call.app.caller(call), now, cut_short=cut_short)
 
 
 # -- image metadata ------------------------------------------------------------------------------

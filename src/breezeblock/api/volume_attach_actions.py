@@ -11,7 +11,6 @@ os-detach removes it. The statuses that a client is given between its calls (`at
 
 from __future__ import annotations
 
-from contextlib import suppress
 from functools import partial
 from typing import Any, Literal
 
@@ -25,7 +24,7 @@ from breezeblock.api.server_use import check_not_used
 from breezeblock.api.volume_actions import ADMIN, volume_action
 from breezeblock.model import attachments as rules
 from breezeblock.model.attachments import Attachment
-from breezeblock.model.errors import Conflict, InvalidInput, InvalidState
+from breezeblock.model.errors import InvalidInput, InvalidState
 from breezeblock.model.ids import new_id
 from breezeblock.model.volumes import FREE_TO_MIGRATE, Volume
 from breezeblock.store import attachments, volumes
@@ -34,6 +33,7 @@ from breezeblock.web.routes import Route
 from breezeblock.web.types import Body, Text, Text1, Uuid
 from breezeblock.workflows import attach_volume, detach_volume, hold_volume
 from breezeblock.workflows.attach_volume import export_id
+from breezeblock.workflows.holds import release
 
 MEMBER = "volume_extension:volume_actions"
 FORCE = f"{ADMIN}:force_detach"
@@ -85,18 +85,15 @@ async def unreserve(call: ApiCall) -> None:
         volume = locked_volume(tx, call, f"{MEMBER}:unreserve")
         if volume.status != "attaching":
             return
-        _give_back(tx, volume)
-        for one in attachments.of_volume(tx, volume.id):
-            if one.legacy and one.attach_status != "attached":
-                with suppress(Conflict):  # work on that export is under way: it settles by itself
-                    detach_volume.submit(tx, call.app.caller(call), volume, one)
+        release(tx, volume.id)
+        detach_volume.give_back(tx, call.app.caller(call), volume)
 
     await call.app.store.write(write)
 
 
 def _give_back(tx: WriteTx, volume: Volume) -> None:
     if volume.status == "attaching":
-        hold_volume.release(tx, volume.id)
+        release(tx, volume.id)
         left = attachments.of_volume(tx, volume.id)
         attachments.follow(tx, volume.id, *rules.status_without_reservation(left))
 
@@ -116,7 +113,7 @@ async def roll_detaching(call: ApiCall) -> None:
     def write(tx: WriteTx) -> None:
         volume = locked_volume(tx, call, f"{MEMBER}:roll_detaching")
         if volume.status == "detaching":
-            hold_volume.release(tx, volume.id)
+            release(tx, volume.id)
             volumes.transition(tx, volume.id, {"detaching"}, "in-use")
 
     await call.app.store.write(write)
@@ -247,7 +244,7 @@ def _attach(tx: WriteTx, call: ApiCall, wanted: Attach) -> None:
     )
     if volume.readonly is None:
         volumes.update(tx, volume.id, readonly=False)
-    hold_volume.release(tx, volume.id)
+    release(tx, volume.id)
     attachments.follow(tx, volume.id, "in-use", "attached")
 
 
@@ -293,7 +290,7 @@ def _settle(tx: WriteTx, call: ApiCall, rule: str) -> None:
     volume = locked_volume(tx, call, rule)
     rules.check_action_connection(volume)
     if volume.status in ("in-use", "detaching", "attaching"):
-        hold_volume.release(tx, volume.id)
+        release(tx, volume.id)
         attachments.settle_volume(tx, volume.id)
 
 

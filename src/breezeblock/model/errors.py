@@ -91,6 +91,10 @@ class Failure:
         return " ".join(part if part[-1] in ".!?:" else f"{part}." for part in parts)
 
 
+CUT_SHORT = "cancelled"
+"""The code of operations that an administrator has ended."""
+
+
 class OperationFailed(BreezeblockError):
     """An operation that the caller waited for ended badly."""
 

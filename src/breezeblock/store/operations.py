@@ -9,15 +9,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
-from breezeblock.model.errors import Conflict
+from breezeblock.model.errors import Conflict, Failure
 from breezeblock.model.operation import Operation
 from breezeblock.store.clock import db_now
 from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.store.tables import OPEN, operations
 
 TRAIL_LENGTH = 200
+
+CHECK = "check"
+"""Resource type of operations that only look at a resource and then say what is true. They stand
+beside the work on it: neither they nor that work waits for the other."""
 
 
 class Fenced(Exception):
@@ -48,10 +53,24 @@ def get(tx: ReadTx, operation_id: str) -> Operation | None:
 
 
 def open_on(tx: ReadTx, resource_id: str) -> Operation | None:
-    """The open operation of a resource, if any."""
+    """The open operation of a resource, if any (not one that checks it)."""
     row = tx.first(
         sa.select(operations).where(
-            operations.c.resource_id == resource_id, operations.c.state == OPEN
+            operations.c.resource_id == resource_id,
+            operations.c.resource_type != CHECK,
+            operations.c.state == OPEN,
+        )
+    )
+    return _operation(row) if row else None
+
+
+def check_on(tx: ReadTx, resource_id: str) -> Operation | None:
+    """The open operation that checks a resource, if any."""
+    row = tx.first(
+        sa.select(operations).where(
+            operations.c.resource_id == resource_id,
+            operations.c.resource_type == CHECK,
+            operations.c.state == OPEN,
         )
     )
     return _operation(row) if row else None
@@ -65,12 +84,23 @@ def of_resource(tx: ReadTx, resource_id: str) -> list[Operation]:
 
 def touching(tx: ReadTx, resource_id: str) -> list[Operation]:
     """As `of_resource`, with those on the resource's exports (`<volume>@<host>`)."""
-    mine = sa.or_(
+    statement = sa.select(operations).where(_touches(resource_id))
+    return [_operation(row) for row in tx.rows(statement.order_by(operations.c.opened_at))]
+
+
+def open_touching(tx: ReadTx, resource_id: str) -> list[Operation]:
+    """The open ones of `touching`, but for those that check."""
+    statement = sa.select(operations).where(
+        _touches(resource_id), operations.c.resource_type != CHECK, operations.c.state == OPEN
+    )
+    return [_operation(row) for row in tx.rows(statement.order_by(operations.c.opened_at))]
+
+
+def _touches(resource_id: str) -> sa.ColumnElement[bool]:
+    return sa.or_(
         operations.c.resource_id == resource_id,
         operations.c.resource_id.startswith(f"{resource_id}@", autoescape=True),
     )
-    statement = sa.select(operations).where(mine).order_by(operations.c.opened_at)
-    return [_operation(row) for row in tx.rows(statement)]
 
 
 def everything(tx: ReadTx, limit: int = 1000) -> list[Operation]:
@@ -152,6 +182,41 @@ _HELD = operations.update().where(
 )
 
 
+def lock_open(tx: WriteTx, resource_id: str) -> Operation | None:
+    """As `open_on`, and nobody claims or ends it until this transaction ends."""
+    row = tx.first(
+        sa.select(operations)
+        .where(
+            operations.c.resource_id == resource_id,
+            operations.c.resource_type != CHECK,
+            operations.c.state == OPEN,
+        )
+        .with_for_update()
+    )
+    return _operation(row) if row else None
+
+
+def amend(tx: WriteTx, operation_id: str, **values: Any) -> None:
+    """Change what an open operation will do (`data`), or when (`due_at`); the caller has locked it.
+
+    A worker who holds it goes on with what it has read.
+    """
+    tx.run(operations.update().where(operations.c.id == operation_id).values(values))
+
+
+def forget_ended(tx: WriteTx, workflow: str, resource_id: str, *, keep: int) -> None:
+    """Remove the ended operations of a workflow on a resource, but for the last few."""
+    ended = sa.and_(
+        operations.c.resource_id == resource_id,
+        operations.c.workflow == workflow,
+        operations.c.state != OPEN,
+    )
+    newest = operations.c.ended_at.desc()
+    old = tx.rows(sa.select(operations.c.id).where(ended).order_by(newest).offset(keep).limit(100))
+    if old:
+        tx.run(operations.delete().where(operations.c.id.in_([row.id for row in old])))
+
+
 def release(tx: WriteTx, held: Operation) -> None:
     """Let go without having done anything."""
     tx.run(_fenced(held.id, held.epoch).values(lease_until=None, worker=None))
@@ -165,21 +230,31 @@ def _fenced(operation_id: str, epoch: int) -> sa.Update:
     )
 
 
-def cancel(tx: WriteTx, operation_id: str, reason: str, *, state: str = "cancelled") -> bool:
-    """End an open operation from outside; whoever works on it is fenced off."""
-    return bool(
-        tx.run(
-            operations.update()
-            .where(operations.c.id == operation_id, operations.c.state == OPEN)
-            .values(
-                state=state,
-                ended_at=db_now(),
-                epoch=operations.c.epoch + 1,
-                failure={"code": state, "message": reason} if state == "cancelled" else None,
-                result=reason,
-            )
-        )
+def cancel(tx: WriteTx, operation_id: str, failure: Failure) -> bool:
+    """End an open operation from outside, badly; whoever works on it is fenced off."""
+    why = msgspec.to_builtins(failure)
+    return _end(tx, operation_id, state="cancelled", failure=why, result=failure.message)
+
+
+def finish(tx: WriteTx, operation_id: str, note: str) -> bool:
+    """End an open operation from outside because what it waited for has come."""
+    return _end(tx, operation_id, state="succeeded", result=note)
+
+
+def _end(tx: WriteTx, operation_id: str, **values: Any) -> bool:
+    statement = operations.update().where(
+        operations.c.id == operation_id, operations.c.state == OPEN
     )
+    values |= {"ended_at": db_now(), "epoch": operations.c.epoch + 1}
+    return bool(tx.run(statement.values(values)))
+
+
+def is_held(tx: ReadTx, held: Operation) -> bool:
+    """Whether the operation is still open and nobody has taken it over from this worker."""
+    epoch = sa.select(operations.c.epoch).where(
+        operations.c.id == held.id, operations.c.state == OPEN
+    )
+    return bool(tx.scalar(epoch) == held.epoch)
 
 
 def due(tx: ReadTx, queues: Sequence[str], limit: int) -> list[tuple[str, str]]:

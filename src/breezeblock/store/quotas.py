@@ -30,8 +30,23 @@ def charge(
     that two transactions cannot wait for each other.
     """
     moved = {name: change for name, change in sorted(changes.items()) if change}
+    usages = record(tx, project_id, moved)
+    grown = [name for name, change in moved.items() if change > 0]
+    allowed = limits(tx, project_id, grown, defaults) if grown else {}
+    for name in grown:
+        limit = allowed.get(name, -1)
+        if limit >= 0 and usages[name] > limit:
+            raise _over(name, moved[name], usages[name] - moved[name], limit)
+
+
+def record(tx: WriteTx, project_id: str, changes: Mapping[str, int]) -> dict[str, int]:
+    """Move the project's usage whatever its limits say: for what is there already.
+
+    Resource → what is used now.
+    """
+    moved = {name: change for name, change in sorted(changes.items()) if change}
     if not moved:
-        return
+        return {}
     usages = _moved(tx, project_id, moved)
     if len(usages) < len(moved):  # the project's first of its kind
         for name in moved.keys() - usages.keys():
@@ -40,12 +55,7 @@ def charge(
         usages |= _moved(
             tx, project_id, {name: moved[name] for name in moved.keys() - usages.keys()}
         )
-    grown = [name for name, change in moved.items() if change > 0]
-    allowed = limits(tx, project_id, grown, defaults) if grown else {}
-    for name in grown:
-        limit = allowed.get(name, -1)
-        if limit >= 0 and usages[name] > limit:
-            raise _over(name, moved[name], usages[name] - moved[name], limit)
+    return usages
 
 
 def _moved(tx: WriteTx, project_id: str, changes: Mapping[str, int]) -> dict[str, int]:

@@ -52,10 +52,16 @@ def get(tx: ReadTx, snapshot_id: str, project_id: str | None = None) -> Snapshot
 
 def lock(tx: WriteTx, snapshot_id: str, project_id: str | None = None) -> Snapshot:
     """As `get`, and nobody else changes the snapshot until this transaction ends."""
-    row = tx.first(sa.select(snapshots).where(snapshots.c.id == snapshot_id).with_for_update())
-    if row is None or (project_id is not None and row.project_id != project_id):
+    snapshot = find_locked(tx, snapshot_id)
+    if snapshot is None or (project_id is not None and snapshot.project_id != project_id):
         raise NotFound("Snapshot", snapshot_id)
-    return _snapshot(row)
+    return snapshot
+
+
+def find_locked(tx: WriteTx, snapshot_id: str) -> Snapshot | None:
+    """As `find`, and nobody else changes the snapshot until this transaction ends."""
+    row = tx.first(sa.select(snapshots).where(snapshots.c.id == snapshot_id).with_for_update())
+    return _snapshot(row) if row else None
 
 
 def page(tx: ReadTx, query: ListQuery, project_id: str | None) -> Page:

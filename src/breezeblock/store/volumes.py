@@ -59,10 +59,16 @@ def get(tx: ReadTx, volume_id: str, project_id: str | None = None) -> Volume:
 
 def lock(tx: WriteTx, volume_id: str, project_id: str | None = None) -> Volume:
     """As `get`, and nobody else changes the volume until this transaction ends."""
-    row = tx.first(sa.select(volumes).where(volumes.c.id == volume_id).with_for_update())
-    if row is None or (project_id is not None and row.project_id != project_id):
+    volume = find_locked(tx, volume_id)
+    if volume is None or (project_id is not None and volume.project_id != project_id):
         raise NotFound("Volume", volume_id)
-    return _volume(row)
+    return volume
+
+
+def find_locked(tx: WriteTx, volume_id: str) -> Volume | None:
+    """As `find`, and nobody else changes the volume until this transaction ends."""
+    row = tx.first(sa.select(volumes).where(volumes.c.id == volume_id).with_for_update())
+    return _volume(row) if row else None
 
 
 def page(tx: ReadTx, query: ListQuery, project_id: str | None) -> Page:

@@ -25,19 +25,30 @@ from breezeblock.model.volumes import Volume
 from breezeblock.operations.submit import Caller
 from breezeblock.operations.submit import submit as submit_operation
 from breezeblock.operations.workflow import Done, Failed, Outcome, Run, Workflow
-from breezeblock.store import attachments, messages, volume_types, volumes
+from breezeblock.store import attachments, messages, operations, volume_types, volumes
 from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.workflows.doors import as_driver_volume, queue_of
 
+EXPORT = "export"
+"""Resource type of the work on exports."""
+GONE = Failure(
+    code="gone",
+    message="The attachment is not there any more.",
+    cause="It was deleted while its host was being connected.",
+    remedy="Make another attachment if the volume is still wanted there.",
+)
+
 
 class Data(msgspec.Struct, frozen=True):
-    """Which attachment, and for whom. `keep_status`: os-initialize_connection changes none."""
+    """Which attachment, and for whom. `keep_status`: os-initialize_connection changes none.
+    `again`: the export was lost, the attachment stays as it is."""
 
     attachment_id: str
     volume_id: str
     connector: dict[str, Any]
     mode: str
     keep_status: bool = False
+    again: bool = False
 
 
 def export_id(volume_id: str, host: str) -> str:
@@ -81,12 +92,20 @@ def submit(
     return submit_operation(tx, WORKFLOW, caller, resource, data, queue_of(volume.host or ""))
 
 
+def open_again(tx: WriteTx, caller: Caller, volume: Volume, attachment: Attachment) -> None:
+    """Let the host of a connected attachment in once more: its export was lost. Raises Conflict."""
+    connector, mode = attachment.connector or {}, attachment.attach_mode or "rw"
+    data = Data(attachment.id, volume.id, connector, mode, keep_status=True, again=True)
+    resource = export_id(volume.id, str(connector["host"]))
+    submit_operation(tx, WORKFLOW, caller, resource, data, queue_of(volume.host or ""))
+
+
 async def export(run: Run[Data]) -> Outcome:
     """Let the host in, and write down how it gets there."""
     data = run.data
-    found = await run.doors.store.read(lambda tx: _to_export(tx, data))
+    found = await run.doors.store.read(lambda tx: _to_export(tx, run))
     if found is None:
-        return Failed(Failure(code="gone", message="The attachment is not there any more."))
+        return Failed(GONE)
     volume, specs = found
     info: ConnectionInfo = await run.doors.call(
         volume.backend,
@@ -118,14 +137,22 @@ def flat_connection_info(info: ConnectionInfo, volume: Volume, data: Data) -> di
     }
 
 
-def _to_export(tx: ReadTx, data: Data) -> tuple[Volume, dict[str, str]] | None:
+def _to_export(tx: ReadTx, run: Run[Data]) -> tuple[Volume, dict[str, str]] | None:
+    """Nothing when the attachment is gone, or when the work was taken over from a worker that was
+    frozen: the host may have left by now (what he records is refused)."""
+    data = run.data
     if attachments.find(tx, data.attachment_id) is None:
+        return None
+    if not operations.is_held(tx, run.operation):
         return None
     volume = volumes.get(tx, data.volume_id)
     return volume, volume_types.get(tx, volume.volume_type_id).extra_specs
 
 
 def _connected(tx: WriteTx, data: Data, info: dict[str, Any]) -> None:
+    if data.again:
+        attachments.update(tx, data.attachment_id, connection_info=info)
+        return
     values: dict[str, Any] = {
         "connection_info": info,
         "connector": data.connector,
@@ -146,6 +173,8 @@ def _settle_failure(tx: WriteTx, operation: Operation, data: Data, failure: Fail
 
     One of the volume actions, which has no such status, is marked as failed unless it is complete.
     """
+    if data.again:
+        return  # nobody asked for it; the next sweep tries again
     if data.keep_status:
         attachment = attachments.find(tx, data.attachment_id)
         if attachment and attachment.attach_status == "attaching":
@@ -160,4 +189,4 @@ def _settle_failure(tx: WriteTx, operation: Operation, data: Data, failure: Fail
     )
 
 
-WORKFLOW = Workflow("attach_volume", "export", Data, (export,), _settle_failure)
+WORKFLOW = Workflow("attach_volume", EXPORT, Data, (export,), _settle_failure)

@@ -121,6 +121,15 @@ def _grown(tx: WriteTx, volume_id: str, size: int) -> None:
     volumes.update(tx, volume_id, size=size)
 
 
+def record_growth(tx: WriteTx, volume: Volume, size: int) -> None:
+    """Write down that the backend has grown the volume, which an operation that was cut short or
+    overtaken could not: it counts, whatever the limits say."""
+    volumes.update(tx, volume.id, size=size)
+    if volume.consumes_quota:
+        name = volume_types.get(tx, volume.volume_type_id).name
+        quotas.record(tx, volume.project_id, _growth(Data(size, volume.size), name))
+
+
 def _announced(tx: WriteTx, operation: Operation, problem: str) -> None:
     _settle_status(tx, operation.resource_id)
     if problem:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from breezeblock.operations.workflow import Registry
 from breezeblock.workflows import (
     attach_volume,
+    check_snapshot,
+    check_volume,
     create_snapshot,
     create_volume,
     delete_snapshot,
@@ -12,6 +14,7 @@ from breezeblock.workflows import (
     detach_volume,
     extend_volume,
     hold_volume,
+    sweep_backend,
 )
 
 REGISTRY = Registry(
@@ -24,5 +27,8 @@ REGISTRY = Registry(
         attach_volume.WORKFLOW,
         detach_volume.WORKFLOW,
         hold_volume.WORKFLOW,
+        check_volume.WORKFLOW,
+        check_snapshot.WORKFLOW,
+        sweep_backend.WORKFLOW,
     )
 )

@@ -260,7 +260,8 @@ async def test_a_cancelled_operation_settles_nothing_more(world: World, engine: 
     running = asyncio.create_task(engine.run(ident, "first"))
     while not world.did:
         await asyncio.sleep(0.01)
-    await world.store.write(lambda tx: operations.cancel(tx, ident, "by force"))
+    forced = Failure("cancelled", "by force", cause="An administrator.", remedy="Ask again.")
+    await world.store.write(lambda tx: operations.cancel(tx, ident, forced))
     world.hold.set()
     await running
     assert (await world.get(ident)).state == "cancelled"

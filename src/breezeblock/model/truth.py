@@ -1,0 +1,44 @@
+"""What an administrator's reset comes to in the end: the status that the backend bears out.
+
+A reset may name any status. These rules say which one is true, once it is known whether the backend
+holds the volume or the snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from breezeblock.model.attachments import Attachment, status_without_reservation
+from breezeblock.model.invariants.backends import MAY_BE_MISSING
+from breezeblock.model.invariants.statuses import CONNECTING, WORKING
+
+NEVER_TRUE = frozenset({"deleted"})
+"""Statuses that a row cannot be in, whatever an administrator says."""
+
+
+def passes(status: str) -> bool:
+    """Whether the status is one that work brings about and ends (design, law 3)."""
+    return status in WORKING | CONNECTING | NEVER_TRUE
+
+
+def volume_status(status: str, *, there: bool, attachments: Iterable[Attachment]) -> str:
+    """The true status of a volume that was reset to this one.
+
+    What an administrator closes it with (`error`, `maintenance`, …) stays.
+    """
+    if not there:
+        return _without_object(status)
+    if passes(status) or status in ("available", "in-use"):
+        return status_without_reservation(attachments)[0]
+    return status
+
+
+def snapshot_status(status: str, *, there: bool) -> str:
+    """The true status of a snapshot that was reset to this one."""
+    if not there:
+        return _without_object(status)
+    return "available" if passes(status) else status
+
+
+def _without_object(status: str) -> str:
+    return status if status in MAY_BE_MISSING and not passes(status) else "error"

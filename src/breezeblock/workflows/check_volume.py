@@ -1,0 +1,116 @@
+"""Check a volume after an administrator has reset it: what does its backend really hold?
+
+    api        submit  os-reset_status has written the status that was asked for
+    backend    look    database and backend are made to agree: status, and a size that has grown
+
+A status that passes by itself stays visible for a while (`checks.PATIENCE`). Calls that come
+meanwhile find it as any other; work that they begin settles the status instead.
+"""
+
+from __future__ import annotations
+
+from breezeblock.drivers.base import TemporaryError
+from breezeblock.model import messages as events
+from breezeblock.model import truth
+from breezeblock.model.errors import Failure
+from breezeblock.model.invariants.statuses import WORKING
+from breezeblock.model.inventory import Item
+from breezeblock.model.operation import Operation
+from breezeblock.model.volumes import Volume
+from breezeblock.operations.submit import Caller
+from breezeblock.operations.workflow import Again, Done, Outcome, Run, Workflow
+from breezeblock.store import attachments, messages, operations, volumes
+from breezeblock.store.store import ReadTx, WriteTx
+from breezeblock.workflows import checks, detach_volume, extend_volume
+from breezeblock.workflows.checks import Data
+
+
+def submit(tx: WriteTx, caller: Caller, volume: Volume, *, cut_short: bool) -> None:
+    """Have the volume looked at, as it stands after the reset.
+
+    `cut_short`: the reset has interrupted work, which may be at the backend still. A volume without
+    a place has nothing to look at; only a status that passes has to end there, too.
+    """
+    if volume.host is None and not truth.passes(volume.status):
+        return
+    checks.open_check(
+        tx, WORKFLOW, caller, volume.id, volume.host, volume.status, cut_short=cut_short
+    )
+
+
+async def look(run: Run[Data]) -> Outcome:
+    """Compare the row with what the backend holds."""
+    volume, busy = await run.doors.store.read(lambda tx: _to_look(tx, run.operation.resource_id))
+    if volume is None:
+        return Done(note="the volume is gone")
+    if busy:
+        return Again(after=checks.LOOK_AGAIN, note="work is under way on the volume")
+    held = None
+    if volume.backend is not None:
+        try:
+            held = await checks.find_on_backend(run, volume.backend, "volume")
+        except TemporaryError as error:
+            if not checks.may_look_again(run, error):
+                raise
+            return Again(after=checks.LOOK_AGAIN, note=f"will look again: {error}")
+    return Done(
+        settle=lambda tx: _settle(tx, run, volume, held),
+        note=f"the backend holds {held.size} GiB" if held else "the backend does not hold it",
+    )
+
+
+def _to_look(tx: ReadTx, volume_id: str) -> tuple[Volume | None, bool]:
+    return volumes.find(tx, volume_id), checks.is_busy(tx, volume_id)
+
+
+def _settle(tx: WriteTx, run: Run[Data], seen: Volume, held: Item | None) -> None:
+    """Write what is true; if somebody has changed the volume since it was looked at, look again."""
+    volume = volumes.find_locked(tx, seen.id)
+    if volume is None:
+        return
+    now = (volume.status, volume.size, volume.host)
+    if now != (seen.status, seen.size, seen.host) or checks.is_busy(tx, volume.id):
+        submit(tx, checks.caller_of(run.operation), volume, cut_short=True)
+        return
+    _settle_status(tx, run.operation, volume, there=held is not None)
+    if held is not None and held.size is not None and held.size > volume.size:
+        extend_volume.record_growth(tx, volume, held.size)
+    checks.sweep_up(tx, volume.backend, run.data)
+
+
+def _settle_status(tx: WriteTx, operation: Operation, volume: Volume, *, there: bool) -> None:
+    present = attachments.of_volume(tx, volume.id)
+    status = truth.volume_status(volume.status, there=there, attachments=present)
+    if status == volume.status:
+        return
+    if there:
+        detach_volume.give_back(tx, checks.caller_of(operation), volume)
+    else:
+        volumes.update(tx, volume.id, status=status)
+        _tell(tx, operation, checks.missing("volume"))
+
+
+def _settle_failure(tx: WriteTx, operation: Operation, _data: Data, failure: Failure) -> None:
+    """The backend could not be asked. A status that passes ends all the same."""
+    volume = volumes.find_locked(tx, operation.resource_id)
+    if volume is None or operations.open_on(tx, volume.id) is not None:
+        pass  # that work settles the status
+    elif volume.status in WORKING:
+        volumes.update(tx, volume.id, status="error")
+    elif truth.passes(volume.status):
+        detach_volume.give_back(tx, checks.caller_of(operation), volume)
+    _tell(tx, operation, failure)
+
+
+def _tell(tx: WriteTx, operation: Operation, failure: Failure) -> None:
+    messages.tell(
+        tx,
+        events.VOLUME_CHECKED,
+        project_id=operation.project_id,
+        request_id=operation.request_id,
+        resource_uuid=operation.resource_id,
+        text=failure.text,
+    )
+
+
+WORKFLOW = Workflow("check_volume", operations.CHECK, Data, (look,), _settle_failure)
