@@ -20,9 +20,8 @@ from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.web.query import Column, Listing, page, parse_bool, parse_list
 from breezeblock.web.routes import Route
 from breezeblock.web.types import UNSET, Body, Metadata, Name, UnsetType
-from breezeblock.workflows import delete_volume, sweep_backend
+from breezeblock.workflows import delete_volume
 from breezeblock.workflows.cancel import Reason, cancel_exports, cancel_on
-from breezeblock.workflows.checks import AFTER_CALLS
 
 _VALUES = (
     "id",
@@ -182,12 +181,10 @@ def delete_now(
     """Begin the deletion; by force, and before the volume has a place, whatever is under way is
     cut short. Raises InvalidState, Conflict."""
     if force or volume.host is None:
-        cut_short = cancel_on(tx, volume.id, Reason.DELETED)
-        cut_short |= cancel_exports(tx, volume.id, Reason.DELETED)
+        cancel_on(tx, volume.id, Reason.DELETED)
+        cancel_exports(tx, volume.id, Reason.DELETED)
         for snapshot in snapshots.of_volume(tx, volume.id) if cascade else ():
-            cut_short |= cancel_on(tx, snapshot.id, Reason.DELETED)
-        if cut_short and volume.backend is not None:
-            sweep_backend.request(tx, volume.backend, delay=AFTER_CALLS)
+            cancel_on(tx, snapshot.id, Reason.DELETED)
         volume = volumes.get(tx, volume.id)
     delete_volume.submit(tx, call.app.caller(call), volume, cascade=cascade, force=force)
 
