@@ -64,6 +64,24 @@ async def test_a_failing_transaction_does_not_harm_those_committed_beside_it(sto
     assert used(store, "bad") is None
 
 
+async def test_who_is_refused_for_what_a_neighbour_wrote_can_read_it(store: Store) -> None:
+    def first(tx: WriteTx) -> None:
+        time.sleep(0.05)  # so that the others wait, and are committed together
+        charge("first", 1)(tx)
+
+    async def what_a_refused_one_reads() -> int | None:
+        try:
+            await store.write(charge("p", 1, limit=1))
+        except OverQuota:
+            return used(store, "p")
+        return 0
+
+    _, *seen = await asyncio.gather(
+        store.write(first), *(what_a_refused_one_reads() for _ in range(20))
+    )
+    assert sorted(seen) == [0] + [1] * 19
+
+
 async def test_wake_ups_are_sent_after_the_commit_and_only_then(store: Store) -> None:
     sent: list[tuple[Wake, int | None]] = []
 

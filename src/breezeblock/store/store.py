@@ -70,6 +70,14 @@ class ReadTx:
     def scalar(self, statement: Executable) -> Any:
         return self._connection.execute(statement).scalar()
 
+    def stand_still(self) -> None:
+        """All that is read from here on is of one moment; to be called before anything is read.
+
+        PostgreSQL shows each statement the moment it begins; SQLite always stands still.
+        """
+        if self.dialect == "postgresql":
+            self._connection.execute(_ONE_MOMENT)
+
     def clock(self) -> float:
         """Seconds by the database's clock: what leases and reports are compared with.
 
@@ -85,6 +93,7 @@ class ReadTx:
 
 
 _NOW = sa.select(db_now())
+_ONE_MOMENT = sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 
 
 @cache
@@ -190,36 +199,39 @@ class _SqliteWriter:
     def _commit_together(self, jobs: list[_Job]) -> None:
         # A caller who was cancelled while he waited wants nothing any more.
         batch = [job for job in jobs if job.future.set_running_or_notify_cancel()]
-        done: list[tuple[_Job, Any, list[Wake]]] = []
+        alone = len(batch) == 1
         try:
             with self._engine.begin() as connection:
-                for job in batch:
-                    done += _run_one(connection, job, alone=len(batch) == 1)
+                outcomes = [_run_one(connection, job, alone=alone) for job in batch]
         except BaseException as error:
             for job in batch:
-                if not job.future.done():
-                    job.future.set_exception(_translated(error))
-        else:
-            for job, result, wakes in done:
-                job.future.set_result((result, wakes))
+                job.future.set_exception(_translated(error))
+            return
+        # Refusals, too, are told only now: they may follow from what a neighbour in the batch has
+        # written, and whoever hears of one will look for that.
+        for job, outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, BaseException):
+                job.future.set_exception(_translated(outcome))
+            else:
+                job.future.set_result(outcome)
 
 
-def _run_one(
-    connection: Connection, job: _Job, *, alone: bool
-) -> list[tuple[_Job, Any, list[Wake]]]:
+_Outcome = tuple[Any, list[Wake]] | BaseException
+
+
+def _run_one(connection: Connection, job: _Job, *, alone: bool) -> _Outcome:
     """Run a function in a savepoint; one that is alone in its transaction needs none."""
     tx = WriteTx(connection)
     if alone:
-        return [(job, job.fn(tx), tx.wakes)]
+        return job.fn(tx), tx.wakes
     savepoint = connection.begin_nested()
     try:
         result = job.fn(tx)
     except BaseException as error:
         savepoint.rollback()
-        job.future.set_exception(_translated(error))
-        return []
+        return error
     savepoint.commit()
-    return [(job, result, tx.wakes)]
+    return result, tx.wakes
 
 
 class _PooledWriter:
