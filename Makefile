@@ -2,8 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SECONDS ?= 120
+SEED ?= 7
 
-.PHONY: help setup dev demo run test check unit lint mutants lock packages clients clean
+.PHONY: help setup dev demo run test check unit lint chaos mutants lock packages clients clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -52,6 +54,9 @@ lint: dev ## format, lint, types, layers
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+
+chaos: dev packages ## real processes, real faults: make chaos SECONDS=120 SEED=7
+	@$(BIN)/python -m tests.crash.chaos --seconds $(SECONDS) --seed $(SEED)
 
 mutants: dev packages ## the deliberate defects of tests/mutants: each must be caught
 	@$(BIN)/python tools/mutants.py

@@ -21,6 +21,8 @@ from tests.crash.chaos.things import Snapshot, Thing, Volume
 MOST_VOLUMES = 7
 MOST_GIB = 3
 
+Wish = Callable[[], Coroutine[Any, Any, None]]
+
 
 @dataclass(frozen=True)
 class Attached:
@@ -52,7 +54,7 @@ class Client(Owner):
 
     async def _wish(self) -> None:
         idle = [one for one in self.present() if one.rested]
-        wishes: list[tuple[int, Callable[[], Coroutine[Any, Any, None]]]] = []
+        wishes: list[tuple[int, Wish]] = []
         if len(self.present()) < MOST_VOLUMES:
             wishes.append((6, self._create))
         if idle:
@@ -67,8 +69,10 @@ class Client(Owner):
         if self.present_snapshots():
             snapshot = self.choice.choice(self.present_snapshots())
             wishes.append((2, lambda: self._delete_snapshot(snapshot)))
-        weights, wanted = zip(*wishes or [(1, self._rest)], strict=True)
-        await self.choice.choices(wanted, weights)[0]()
+        if not wishes:
+            wishes.append((1, self._rest))
+        (wanted,) = self.choice.choices([one for _, one in wishes], [often for often, _ in wishes])
+        await wanted()
 
     async def _rest(self) -> None:
         await asyncio.sleep(0.5)
@@ -168,8 +172,9 @@ class Client(Owner):
         by_actions = self.choice.random() < 0.3
         self.wish("use by actions" if by_actions else "use")
         try:
-            attach = self._attach_by_actions if by_actions else self._attach
-            attached = await attach(volume)
+            attached = await (
+                self._attach_by_actions(volume) if by_actions else self._attach(volume)
+            )
         except Unknown:
             volume.rest()
             attached = None

@@ -23,7 +23,7 @@ PASSING = frozenset(
 """Statuses that a volume nobody uses must leave again."""
 PATIENCE = 90.0
 """Seconds for which one thing is waited for before the client turns to something else."""
-PAUSE = 0.25
+PAUSE = 0.3
 
 
 class Owner:

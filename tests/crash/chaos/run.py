@@ -18,7 +18,7 @@ from tests.crash.chaos.nemesis import Nemesis
 from tests.crash.chaos.observer import Observer, record
 from tests.crash.chaos.report import Result
 from tests.crash.chaos.stage import Stage
-from tests.crash.chaos.sweep import sweep_backends
+from tests.crash.chaos.sweep import sweep
 from tests.crash.chaos.tally import Tally
 
 PROJECTS = ("alpha", "beta", "gamma")
@@ -52,7 +52,7 @@ async def run(wanted: Wanted, console: Console) -> Result:
             console.print(f"chaos: {tally.faults.total()} faults in {seconds:.0f} s; now quiet ...")
             await _finish(owners, tally)
             until_quiet = await checks.wait_for_quiet(stage.urls, tally)
-            await sweep_backends(stage, tally)
+            await sweep(stage, tally)
             await asyncio.to_thread(checks.check_invariants, stage, tally)
             await checks.check_owners(owners, tally)
         for name in await stage.end_services():
