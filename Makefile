@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SECONDS ?= 120
+SECONDS = 120
 SEED ?= 7
 
 .PHONY: help setup dev demo run test check unit lint chaos mutants lock packages clients clean

@@ -201,8 +201,7 @@ class Client(Owner):
         try:
             for _ in range(self.choice.choice([0, 1, 1, 2])):
                 await asyncio.sleep(self.choice.uniform(0.0, 0.3))
-                meanwhile = [self._snapshot, self._extend, self._create]
-                await self.choice.choice(meanwhile)(volume)
+                await self._meanwhile(volume)
             await asyncio.sleep(self.choice.uniform(0.1, 1.0))
         except Silent as error:
             self.tally.note(f"{self.name}: no answer to {error}")
@@ -210,6 +209,16 @@ class Client(Owner):
             stop.set()
             await writer
         await disk.verify(volume.size)
+
+    async def _meanwhile(self, volume: Volume) -> None:
+        """Something that is done with a volume in use."""
+        match self.choice.choice(["snapshot", "extend", "copy"]):
+            case "snapshot":
+                await self._snapshot(volume)
+            case "extend":
+                await self._extend(volume)
+            case "copy":
+                await self._create(volume)
 
     async def _explain(self, volume: Volume, attached: Attached, error: Unreachable) -> None:
         """A host that is attached must reach its volume."""
