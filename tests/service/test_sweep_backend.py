@@ -295,7 +295,7 @@ async def test_a_growth_that_was_never_recorded_is_taken_over_and_charged(house:
     volume = await house.volume(size=1)
     await house.app.store.write(lambda tx: quotas.set_limit(tx, PROJECT, "gigabytes", 2))
     house.driver.extend(Volume(volume, 1, "pool0"), 5)
-    assert rules(await sweep(house)) == [("size", volume)]
+    assert rules(await sweep(house)) == [("grown", volume)]
     assert (await house.row(volume)).size == 5
     usage = await used(house)
     assert (usage["gigabytes"], usage["gigabytes___DEFAULT__"]) == (5, 5)
@@ -362,7 +362,7 @@ async def test_a_dry_run_reports_and_changes_nothing(house: House) -> None:
     before = (house.driver.inventory(), list(house.driver.calls))
     report = await sweep(house, dry_run=True)
     assert sorted(rules(report)) == sorted(
-        [("leftover", gone), ("size", volume), ("export-without-attachment", volume)]
+        [("leftover", gone), ("grown", volume), ("export-without-attachment", volume)]
     )
     assert (house.driver.inventory(), house.driver.calls) == before
     assert (await house.row(volume)).size == 1

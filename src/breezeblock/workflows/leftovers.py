@@ -1,7 +1,8 @@
-"""What a backend holds that is provably ours and nobody's data, and how it goes.
+"""Leftovers: what a backend holds that is provably ours and nobody's data, and how it goes.
 
 The database knows no such object there, but our own record of work does: it was made by us, and is
-deleted or has come to live elsewhere. What no record explains belongs to somebody we do not know.
+deleted or has come to live elsewhere. What no record explains belongs to somebody we do not know:
+it is an orphan, and stays.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ log = structlog.get_logger()
 
 LEFTOVER = "leftover"
 """The rule that such an object breaks."""
+GROWN = "grown"
+"""The rule that a volume breaks whose growth was done and never recorded."""
 LAST_WORK = {
     "volume": frozenset({"create_volume", "delete_volume"}),
     "snapshot": frozenset({"create_snapshot", "delete_snapshot"}),
@@ -38,16 +41,29 @@ Work that gives an object away, or moves it, is not among them: it must say itse
 def judge(
     tx: ReadTx, backend: str, held: Iterable[Item], wrong: Iterable[Violation]
 ) -> list[Violation]:
-    """The same differences, leftovers told from orphans; those that can be put right first."""
+    """The same differences, told apart by what follows from them; what can be put right first.
+
+    `leftover`s from orphans, volumes that have `grown` from those that shrank. What goes, stays or
+    is missing with its volume is told with that.
+    """
     items = list(held)
     here = {item.id for item in items if item.kind == "volume"}
     found = []
     for one in wrong:
-        if one.rule == "export-without-attachment" and volumes.find(tx, one.subject) is None:
-            if one.subject in here:
-                continue  # goes, or stays, with its volume
-            one = replace(one, rule="orphan")
-        found.append(_as_leftover(one, backend) if _is_proven(tx, backend, one) else one)
+        volume = volumes.find(tx, one.subject)
+        placed_here = volume is not None and volume.backend == backend
+        match one.rule:
+            case "export-without-attachment" if not placed_here:
+                if one.subject not in here:
+                    found.append(_judged_orphan(tx, backend, replace(one, rule="orphan")))
+            case "attachment-without-export" if one.subject not in here:
+                pass
+            case "size" if volume and one.item and (one.item.size or 0) > volume.size:
+                found.append(replace(one, rule=GROWN))
+            case "orphan":
+                found.append(_judged_orphan(tx, backend, one))
+            case _:
+                found.append(one)
     going = {one.subject for one in found if one.rule == LEFTOVER}
     needed = {item.volume for item in items if item.kind == "snapshot" and item.id not in going}
     judged = [
@@ -113,12 +129,10 @@ def _was_left(operation: Operation, backend: str, pool: str) -> bool:
     return any(one.partition("#")[0] == backend for one in tried)
 
 
-def _is_proven(tx: ReadTx, backend: str, one: Violation) -> bool:
-    return one.rule == "orphan" and one.item is not None and is_leftover(tx, backend, one.item)
-
-
-def _as_leftover(one: Violation, backend: str) -> Violation:
+def _judged_orphan(tx: ReadTx, backend: str, one: Violation) -> Violation:
     assert one.item is not None
+    if not is_leftover(tx, backend, one.item):
+        return one
     kind, ident = one.item.kind, one.item.id
     text = (
         f"Backend {backend} still holds the {kind} {ident}, which was deleted or lives elsewhere."
@@ -130,4 +144,4 @@ def _order(one: Violation) -> int:
     """Snapshots before their volumes; what only people can judge last."""
     if one.rule == LEFTOVER:
         return 0 if one.item is not None and one.item.kind == "snapshot" else 1
-    return 3 if one.rule in ("orphan", "missing") else 2
+    return 3 if one.rule in ("orphan", "missing", "size") else 2

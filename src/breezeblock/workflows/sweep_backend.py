@@ -29,9 +29,9 @@ from breezeblock.model.operation import Operation
 from breezeblock.model.volumes import Volume
 from breezeblock.operations.submit import Caller, nobody, submit
 from breezeblock.operations.workflow import Done, Outcome, Run, Workflow
-from breezeblock.store import attachments, facts, operations, quotas, volume_types, volumes
+from breezeblock.store import attachments, facts, operations, volumes
 from breezeblock.store.store import ReadTx, WriteTx
-from breezeblock.workflows import attach_volume, detach_volume, leftovers
+from breezeblock.workflows import attach_volume, detach_volume, extend_volume, leftovers
 from breezeblock.workflows.doors import queue_of
 
 log = structlog.get_logger()
@@ -166,7 +166,7 @@ async def compare(run: Run[Data]) -> Outcome:
     return _done(
         run,
         msgspec.structs.replace(report, refused=refused),
-        repairs=[one for one in report.found if _is_held(one, second.held)],
+        repairs=report.found,
         look_again=len(excused) > len(wrong) or report.total > MOST,
     )
 
@@ -175,12 +175,6 @@ async def _look(run: Run[Data], backend: str) -> Look:
     held = await run.doors.call(backend, lambda driver: driver.inventory)
     rows = await run.doors.store.read(lambda tx: facts.of_backend(tx, backend, held))
     return Look(held, rows)
-
-
-def _is_held(one: Violation, held: Iterable[Item]) -> bool:
-    """Whether the backend has the volume at all that something is wrong with."""
-    wanted = one.item.volume if one.item else ""
-    return any(item.kind == "volume" and item.id == wanted for item in held)
 
 
 def _done(
@@ -212,7 +206,7 @@ def _settle(
                     _close(tx, caller, backend, one.item)
                 case "attachment-without-export":
                     _open_again(tx, caller, backend, one.item)
-                case "size":
+                case leftovers.GROWN:
                     _take_size(tx, backend, one.item)
     _rest(tx, operation, look_again=look_again)
 
@@ -241,17 +235,11 @@ def _of_export(tx: ReadTx, backend: str, export: Item) -> tuple[Volume | None, l
 
 
 def _take_size(tx: WriteTx, backend: str, item: Item) -> None:
-    """A growth that was done and never recorded: it counts, whatever the limits say."""
     volume = volumes.find_locked(tx, item.id)
     if volume is None or volume.backend != backend or operations.open_on(tx, item.id):
         return
-    growth = (item.size or 0) - volume.size
-    if growth <= 0:
-        return
-    volumes.update(tx, volume.id, size=volume.size + growth)
-    if volume.consumes_quota:
-        name = volume_types.get(tx, volume.volume_type_id).name
-        quotas.record(tx, volume.project_id, {"gigabytes": growth, f"gigabytes_{name}": growth})
+    if item.size is not None and item.size > volume.size:
+        extend_volume.record_growth(tx, volume, item.size)
 
 
 def _rest(tx: WriteTx, operation: Operation, *, look_again: bool) -> None:
