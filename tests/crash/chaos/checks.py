@@ -110,6 +110,9 @@ async def _check_project(owners: Sequence[Owner], tally: Tally) -> None:
     for kind in ("volumes", "snapshots"):
         known = {thing.id for owner in owners for thing in owner.things if thing.state != "gone"}
         listed = (await api.look(f"/{kind}/detail?limit=1000"))[kind]
+        for name, number in Counter(one["name"] for one in listed).items():
+            if number > 1:
+                tally.wrong("made-twice", name, f"{name} was asked for once; there are {number}.")
         for one in listed:
             used.update({kind: 1, "gigabytes": one["size"]})
             if one["id"] not in known:
