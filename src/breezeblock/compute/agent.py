@@ -183,7 +183,13 @@ def _unchanged(tx: ReadTx, seen: Server, volume_id: str | None) -> bool:
 
 def _shut_off(tx: WriteTx, seen: Server, reason: str) -> None:
     if _unchanged(tx, seen, None):
-        fault = fault_of(Failure(code="ended", message=reason), tx.now)
+        failure = Failure(
+            code="ended",
+            message="The guest has ended by itself.",
+            cause=reason,
+            remedy="Start the server again.",
+        )
+        fault = fault_of(failure, tx.now)
         servers.update(tx, seen.id, status="SHUTOFF", fault=fault)
 
 

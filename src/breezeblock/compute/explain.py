@@ -26,12 +26,15 @@ def final(error: Exception) -> Failure:
     """The failure that an error is once nothing more is tried."""
     if isinstance(error, HostError):
         return Failure(
-            code="host", message=error.message, remedy=error.remedy, retryable=error.temporary
+            code="host",
+            message="The compute host could not do what was asked.",
+            cause=error.message,
+            remedy=error.remedy
+            or "Tell the operator the request id; the compute agent's log has the details.",
+            retryable=error.temporary,
         )
     if isinstance(error, BlockStorageError):
-        return Failure(
-            code=f"{REFUSED}{error.status}", message=error.message, retryable=error.temporary
-        )
+        return _of_storage(error)
     verdict = operations_explain.explain(error)
     if isinstance(verdict, Failure):
         return verdict
@@ -40,6 +43,23 @@ def final(error: Exception) -> Failure:
         message="An unexpected error occurred.",
         cause=type(error).__name__,
         remedy="Tell the operator the request id; the service's log has the details.",
+    )
+
+
+def _of_storage(error: BlockStorageError) -> Failure:
+    """What block storage says is for the client, word for word."""
+    if error.temporary:
+        cause = "Block storage did not answer, or could not serve the request now."
+        remedy = "Repeat the request later, or tell the operator that block storage is away."
+    else:
+        cause = f"Block storage refused it with HTTP status {error.status}."
+        remedy = "Put right what block storage says, and repeat the request."
+    return Failure(
+        code=f"{REFUSED}{error.status}",
+        message=error.message,
+        cause=cause,
+        remedy=remedy,
+        retryable=error.temporary,
     )
 
 

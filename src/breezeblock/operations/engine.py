@@ -346,7 +346,7 @@ def _unexpected(error: Exception, *, gave_up: bool) -> Failure:
         return Failure(
             code="gave-up",
             message="The work was tried several times and failed each time.",
-            cause=str(error),
+            cause=str(error) or "No reason was given.",
             remedy="Try again later, or ask the operator to look at the backend.",
             retryable=True,
             private=True,

@@ -44,6 +44,14 @@ starting, and a volume asked for meanwhile must not pay for it."""
 TRIES_PER_POOL = 3
 """How often a pool that says "not now" is asked before the next one is."""
 
+DOWN = Failure(
+    code="down",
+    message="The backend could not be asked.",
+    cause="The backend's service is down.",
+    remedy="Try again later, or tell the operator the request id.",
+    retryable=True,
+)
+
 
 class Origin(msgspec.Struct, frozen=True):
     """What the volume starts from; `pool` is where that is, and the new volume has to go."""
@@ -199,7 +207,7 @@ def _stranded(run: Run[Data]) -> Outcome | None:
     """The candidate's service is down: do not wait for it when there is another one."""
     if run.operation.step != build.__name__ or run.data.position + 1 >= len(run.data.candidates):
         return None
-    return _hand_on(run, Failure(code="down", message="The backend's service is down."))
+    return _hand_on(run, DOWN)
 
 
 def _none_ready(ranking: Ranking) -> bool:
@@ -293,7 +301,12 @@ def _names(volume: Volume) -> dict[str, Any]:
 
 
 def _gone() -> Failure:
-    return Failure(code="gone", message="The volume is not there any more.")
+    return Failure(
+        code="gone",
+        message="The volume is not there any more.",
+        cause="It was deleted while it was being made.",
+        remedy="Create another one if it is still wanted.",
+    )
 
 
 WORKFLOW = Workflow(

@@ -27,6 +27,13 @@ from breezeblock.store.store import ReadTx, WriteTx
 
 RESOURCE = "server-volume"
 
+SERVER_GONE = Failure(
+    code="gone",
+    message="The server is being deleted.",
+    cause="Its deletion was asked for while one of its volumes was on the way.",
+    remedy="Nothing needs to be done: the deletion gives the volume back.",
+)
+
 
 class Data(Undoable, frozen=True, kw_only=True):
     """Which row, and what it joins."""
@@ -112,7 +119,7 @@ async def _get(run: Run[Data]) -> tuple[Server, ServerVolume]:
         lambda tx: _find(tx, run.data)
     )
     if found is None or found[0].task_state == DELETING:
-        raise OperationFailed(Failure(code="gone", message="The server is being deleted."))
+        raise OperationFailed(SERVER_GONE)
     return found
 
 

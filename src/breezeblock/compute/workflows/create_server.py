@@ -43,6 +43,13 @@ NO_HOST = Failure(
     retryable=True,
 )
 
+SERVER_GONE = Failure(
+    code="gone",
+    message="The server is not there any more.",
+    cause="It was deleted while it was being made.",
+    remedy="Create another one if it is still wanted.",
+)
+
 
 class Data(Undoable, frozen=True, kw_only=True):
     """Which server."""
@@ -99,7 +106,8 @@ async def make_volumes(run: Run[Data]) -> Outcome:
             raise OperationFailed(
                 Failure(
                     code="volume",
-                    message=f"Volume {volume.id} could not be made: its status is {volume.status}.",
+                    message=f"Volume {volume.id} could not be made.",
+                    cause=f"Its status is {volume.status}.",
                     remedy="The messages of the block storage service say why.",
                 )
             )
@@ -160,7 +168,7 @@ async def _get(run: Run[Data]) -> _Building:
     """Raises OperationFailed when the server is not wanted any more."""
     building = await _read(run)
     if building is None:
-        raise OperationFailed(Failure(code="gone", message="The server is not there any more."))
+        raise OperationFailed(SERVER_GONE)
     check_task(building.server, TASK)
     return building
 

@@ -17,7 +17,7 @@ from breezeblock.compute.block_storage import BlockStorage, BlockStorageError
 from breezeblock.compute.doors import queue_of
 from breezeblock.compute.explain import final
 from breezeblock.compute.workflows import volumes
-from breezeblock.compute.workflows.attach_server_volume import RESOURCE, turn_of
+from breezeblock.compute.workflows.attach_server_volume import RESOURCE, SERVER_GONE, turn_of
 from breezeblock.compute.workflows.undoing import LONGEST_PAUSE, Undoable, undoable
 from breezeblock.model.errors import Failure, OperationFailed
 from breezeblock.model.operation import Operation
@@ -27,6 +27,13 @@ from breezeblock.operations.submit import submit as submit_operation
 from breezeblock.operations.workflow import Again, Done, Next, Outcome, Run, Workflow
 from breezeblock.store import servers
 from breezeblock.store.store import ReadTx, WriteTx
+
+VOLUME_GONE = Failure(
+    code="gone",
+    message="The volume is not attached any more.",
+    cause="It was taken away from the server by other work.",
+    remedy="Nothing needs to be done.",
+)
 
 
 class Data(Undoable, frozen=True, kw_only=True):
@@ -92,7 +99,7 @@ async def unplug(run: Run[Data]) -> Outcome:
     server, _row = await run.doors.store.read(lambda tx: _find(tx, data))
     if server.task_state == DELETING:
         # A guest that holds on to its disk shall not hold up the end of its server.
-        raise OperationFailed(Failure(code="gone", message="The server is being deleted."))
+        raise OperationFailed(SERVER_GONE)
     await host.hypervisor.detach(data.server_id, data.volume_id, host.detach_timeout)
     return Next(run.operation.queue)
 
@@ -111,7 +118,7 @@ async def release(run: Run[Data]) -> Outcome:
 def _find(tx: ReadTx, data: Data) -> tuple[Server, ServerVolume]:
     row = servers.find_volume(tx, data.row_id)
     if row is None:
-        raise OperationFailed(Failure(code="gone", message="The volume is not attached any more."))
+        raise OperationFailed(VOLUME_GONE)
     return servers.get(tx, data.server_id), row
 
 

@@ -22,6 +22,7 @@ def spec_of(server: Server, host: LocalHost, disks: Sequence[Disk]) -> GuestSpec
             Failure(
                 code="nothing-to-boot",
                 message=f"Host {host.name} has nothing that the server could boot.",
+                cause="The server has no boot volume, and the host no kernel of its own.",
                 remedy="Create it with a boot volume, or set compute.kernel and compute.initrd.",
             )
         )
@@ -43,7 +44,12 @@ def check_task(server: Server, task_state: str) -> None:
     """
     if server.task_state != task_state:
         raise OperationFailed(
-            Failure(code="superseded", message=f"Server {server.id} is not {task_state} any more.")
+            Failure(
+                code="superseded",
+                message=f"Server {server.id} is not {task_state} any more.",
+                cause="Other work on the server has taken the place of this, or it is deleted.",
+                remedy="Look at the server's status, and repeat the request if it is still wanted.",
+            )
         )
 
 

@@ -11,6 +11,9 @@ from breezeblock.model.operation import Operation
 WAITS = 30.0
 """Work that is due only after so many seconds waits for a client, or for the next sweep."""
 
+COMPUTE = frozenset({"server", "server-volume"})
+"""Resource types of the work on servers, when their service shares the database."""
+
 
 def nothing_is_open(facts: Facts) -> Iterator[Violation]:
     """Every operation has ended, but those whose time has not come."""
@@ -44,12 +47,13 @@ def failures_are_told_once(facts: Facts) -> Iterator[Violation]:
     """Every failure has left exactly one message for its owner.
 
     Not for live deployments: owners delete messages. What the service does of its own accord (the
-    inventory sweep) has no owner: operators find its failures in the log and by the doctor.
+    inventory sweep) has no owner: operators find its failures in the log and by the doctor. A
+    server shows itself what has failed on it.
     """
     failed = Counter(
         (one.request_id, _resource(one))
         for one in facts.operations
-        if one.state == "failed" and one.has_owner
+        if one.state == "failed" and one.has_owner and one.resource_type not in COMPUTE
     )
     told = Counter((one.request_id, one.resource_uuid or "") for one in facts.messages)
     for key, number in failed.items():
