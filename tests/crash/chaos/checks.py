@@ -12,11 +12,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from random import Random
 from typing import Any
 from uuid import uuid4
 
+import aio_pika
 import sqlalchemy as sa
 
 from breezeblock.drivers.base import Snapshot as DriverSnapshot
@@ -31,11 +32,12 @@ from breezeblock.store.tables import OPEN, operations
 from tests.crash.chaos.disk import Disk
 from tests.crash.chaos.observer import snapshot_engine
 from tests.crash.chaos.owner import Owner
-from tests.crash.chaos.stage import Stage
+from tests.crash.chaos.stage import BACKEND, Stage
 from tests.crash.chaos.tally import Tally
 from tests.crash.chaos.things import Snapshot, Thing, Volume
 
 QUIET_WITHIN = 60.0
+HEARING_WITHIN = 30.0
 WELL = frozenset({"available"})
 
 
@@ -76,6 +78,31 @@ def check_invariants(stage: Stage, tally: Tally) -> None:
     if len(stage.daemons_left()) > len(exported):
         text = f"More storage daemons run than volumes are exported: {stage.daemons_left()}."
         tally.wrong("daemons", "", text)
+
+
+async def check_hearing(stage: Stage, tally: Tally) -> None:
+    """The broker's own word for who listens. Services may need a moment to find it again."""
+    host = stage.driver().config.host
+    expected = {"scheduler": 1, f"volume.{host}@{BACKEND}": 2, f"compute.{host}": 1}
+    deadline = time.monotonic() + HEARING_WITHIN
+    while (present := await _listeners(stage.broker.url, expected)) != expected:
+        if time.monotonic() > deadline:
+            text = f"The broker counts these consumers: {present}; they should be {expected}."
+            tally.wrong("deaf", "", text)
+            return
+        await asyncio.sleep(0.5)
+
+
+async def _listeners(url: str, topics: Iterable[str]) -> dict[str, int]:
+    """Topic → how many take work from it."""
+    found = {}
+    connection = await aio_pika.connect(url)
+    async with connection:
+        channel = await connection.channel()
+        for topic in topics:
+            queue = await channel.get_queue(f"breezeblock.{topic}")
+            found[topic] = queue.declaration_result.consumer_count or 0
+    return found
 
 
 async def check_owners(owners: Sequence[Owner], tally: Tally) -> None:

@@ -52,6 +52,7 @@ async def run(wanted: Wanted, console: Console) -> Result:
             console.print(f"chaos: {tally.faults.total()} faults in {seconds:.0f} s; now quiet ...")
             await _finish(owners, tally)
             until_quiet = await checks.wait_for_quiet(stage.urls, tally)
+            await checks.check_hearing(stage, tally)
             await sweep(stage, tally)
             await asyncio.to_thread(checks.check_invariants, stage, tally)
             await checks.check_owners(owners, tally)
