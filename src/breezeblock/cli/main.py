@@ -7,7 +7,7 @@ import sys
 import cyclopts
 
 from breezeblock import __version__
-from breezeblock.cli import config, demo, operations, password, run
+from breezeblock.cli import config, demo, doctor, operations, password, run
 from breezeblock.config import ConfigError
 
 app = cyclopts.App(
@@ -19,6 +19,7 @@ app.command(run.run)
 app.command(demo.demo)
 app.command(config.config)
 app.command(operations.trace)
+app.command(doctor.doctor)
 app.command(password.password)
 
 

@@ -101,6 +101,21 @@ def usages(tx: ReadTx, project_id: str) -> dict[str, int]:
     return {row.resource: row.in_use for row in tx.rows(statement)}
 
 
+def hold_usages(tx: WriteTx) -> None:
+    """Nobody's usage moves until this transaction ends. What moves it changes the rows that it
+    counts in the same transaction: those stand still, too. (SQLite has one writer anyway.)"""
+    if tx.dialect == "postgresql":
+        tx.run(sa.text(f"LOCK TABLE {quota_usages.name} IN SHARE ROW EXCLUSIVE MODE"))
+
+
+def set_usage(tx: WriteTx, project_id: str, resource: str, used: int) -> None:
+    """Correct what a project is counted to use; the caller holds the usages."""
+    key = (quota_usages.c.project_id == project_id, quota_usages.c.resource == resource)
+    if not tx.run(quota_usages.update().where(*key).values(in_use=used)):
+        row = {"project_id": project_id, "resource": resource, "in_use": used}
+        tx.insert_once(quota_usages, row)
+
+
 def set_limit(tx: WriteTx, project_id: str, resource: str, limit: int) -> None:
     """Give a project (or DEFAULT_CLASS) a limit of its own; -1: none."""
     key = (quota_limits.c.project_id == project_id, quota_limits.c.resource == resource)

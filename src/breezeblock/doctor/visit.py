@@ -1,0 +1,104 @@
+"""A visit: look at everything, repair what is safe if asked to, and look again.
+
+Work goes on meanwhile, so a finding counts only when two looks have it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy.exc import DBAPIError
+
+from breezeblock.config import Config
+from breezeblock.doctor import backends, compute, database
+from breezeblock.doctor.backends import Answer
+from breezeblock.doctor.findings import Diagnosis, Finding
+from breezeblock.store.store import Store, StoreUnavailable
+
+BETWEEN_LOOKS = 1.0
+
+
+class CannotLook(Exception):
+    """The database cannot be read; the text says which, and why."""
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One deployment, with its databases at hand. `patience`: seconds that a backend may take."""
+
+    config: Config
+    store: Store
+    compute: Store | None
+    patience: float
+
+    async def look(self) -> tuple[list[Finding], Sequence[Answer]]:
+        """All findings, and what the backends said. Changes nothing."""
+        first = await self._rows()
+        answers = await self._ask(dry_run=True)
+        await asyncio.sleep(BETWEEN_LOOKS)
+        again = await self._rows()
+        found = [one for answer in answers for one in answer.findings]
+        return [*found, *(one for one in again if one in first)], answers
+
+    async def repair(self, found: Sequence[Finding]) -> None:
+        """Put right what is safe: first what is stuck, then the backends, usage last."""
+        stuck = [one for one in found if one.rule != "usage"]
+        await database.repair(self.store, self.config, stuck, self.patience)
+        await self._ask(dry_run=False)
+        usage = [one for one in found if one.rule == "usage"]
+        await database.repair(self.store, self.config, usage, self.patience)
+
+    async def _rows(self) -> list[Finding]:
+        found = await database.examine(self.store, self.config)
+        if self.compute is not None:
+            down_time = self.config.service_down_time
+            found += await compute.examine(self.compute, self.store, down_time)
+        return found
+
+    async def _ask(self, *, dry_run: bool) -> Sequence[Answer]:
+        down_time = self.config.service_down_time
+        return await backends.ask(self.store, down_time, dry_run=dry_run, patience=self.patience)
+
+
+async def visit(config: Config, *, repair: bool, patience: float) -> Diagnosis:
+    """What is wrong, after the repairs if they are wanted. Raises CannotLook."""
+    try:
+        async with _opened(config, patience) as one:
+            found, answers = await one.look()
+            before = found
+            if repair and any(finding.repairable for finding in found):
+                await one.repair(found)
+                found, answers = await one.look()
+    except (StoreUnavailable, DBAPIError) as error:
+        raise CannotLook(f"The database {config.database_url} cannot be read: {error}") from error
+    return Diagnosis(
+        findings=tuple(found),
+        repaired=tuple(one for one in before if one not in found),
+        held={answer.backend: answer.held for answer in answers if answer.held},
+    )
+
+
+@asynccontextmanager
+async def _opened(config: Config, patience: float) -> AsyncIterator[Visit]:
+    async with AsyncExitStack() as stack:
+        store = _open(config.database_url, stack)
+        if store is None:
+            raise CannotLook(
+                f"There is no service's database at {config.database_url}. "
+                "Name the service's directory with --data, or its file with --config."
+            )
+        yield Visit(config, store, _open(config.compute_database_url, stack), patience)
+
+
+def _open(url: str, stack: AsyncExitStack) -> Store | None:
+    """The database, if there is one: a file must not come to be by looking for it."""
+    path = url.removeprefix("sqlite:///")
+    if path != url and not Path(path).exists():
+        return None
+    store = Store(url, threads=2)
+    stack.callback(store.close)
+    return store
