@@ -21,6 +21,7 @@ loop's. One stage at a time: `close()` ends all tasks of the loop.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import itertools
 import random
 from collections import defaultdict
@@ -172,8 +173,8 @@ class Stage(Generic[O_]):
         if order is Order.SKIP:
             return None  # type: ignore[return-value]
         if order is Order.TWICE:
-            act()
-        done = act()
+            await _ended(act())
+        done = await _ended(act())
         await self._point(actor, kind, label, "after")
         return done
 
@@ -212,8 +213,9 @@ class Stage(Generic[O_]):
             return fn(tx)
 
     def remains(self) -> Remains[O_]:
-        """What would be left if everything died now. The same object while nothing changes."""
-        seen = (self._raw.total_changes, self.outside.state(), int(self.clock))
+        """What would be left if everything died now. The same object while nothing changes, be it
+        that time passes."""
+        seen = (self._raw.total_changes, self.outside.state())
         if self._last is None or self._last[0] != seen:
             left = Remains(self._raw.serialize(), self.clock, self.outside.copy())
             self._last = (seen, left)
@@ -320,6 +322,11 @@ class _BusDoor(Bus):
     @property
     def connected(self) -> bool:
         return True
+
+
+async def _ended(work: Any) -> Any:
+    """What has been done at once, or what comes of what takes its time (a call to a service)."""
+    return await work if inspect.isawaitable(work) else work
 
 
 def _label(fn: Any) -> str:

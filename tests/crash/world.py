@@ -23,7 +23,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -46,6 +46,7 @@ from breezeblock.store.tables import operations, pools, volume_types
 from breezeblock.store.tables import services as service_rows
 from breezeblock.web.app import AsgiApp, make_app
 from breezeblock.web.service import block_storage
+from breezeblock.workflows import sweep_backend
 from breezeblock.workflows.doors import SCHEDULER, Doors, Scheduling
 from breezeblock.workflows.pool_view import PoolView
 from breezeblock.workflows.registry import REGISTRY
@@ -63,6 +64,8 @@ ZONE = "nova"
 LEASE = 20.0
 WAITS = 30.0
 """Work that is due only after so many seconds waits for a client: nobody stays up for it."""
+AFTER_A_WHILE = 90.0
+"""Checks and second sweeps look when the calls of a frozen worker must have ended."""
 ROUNDS = 400
 """How many looks for work may be needed until all is done; more means that it never ends."""
 
@@ -110,11 +113,18 @@ class Worker(Actor):
 
 
 class World(Stage[Backends]):
-    """See the module's text. `remains`: begin where another world was left (`remains()`)."""
+    """See the module's text.
 
-    def __init__(self, remains: Remains[Backends] | None = None, *, hire: int = 1) -> None:
+    `remains`: begin where another world was left (`remains()`). `hire`: so many workers.
+    `patience`: work that is due only after so many seconds is not waited for.
+    """
+
+    def __init__(
+        self, remains: Remains[Backends] | None = None, *, hire: int = 1, patience: float = WAITS
+    ) -> None:
         super().__init__(remains or first_day())
         self.offline: set[str] = set()
+        self.patience = patience
         self.api = Actor(self, "api")
         self.actors.append(self.api)
         waiter = Waiter(self.api.store, self.api.bus, "api")
@@ -150,7 +160,16 @@ class World(Stage[Backends]):
             scheduling=_scheduling(),
             backends={backend.name: backend for backend in backends},
         )
-        engine = Engine(worker.store, worker.bus, REGISTRY, doors, explain, host=HOST, lease=LEASE)
+        engine = Engine(
+            worker.store,
+            worker.bus,
+            REGISTRY,
+            doors,
+            explain,
+            host=HOST,
+            lease=LEASE,
+            overtaken=sweep_backend.overtaken,
+        )
         engine.worker = f"{HOST}:{self._hired}:{self._hired}"
         worker.engine = engine
         self.actors.append(worker)
@@ -191,21 +210,24 @@ class World(Stage[Backends]):
 
     # -- time and work -------------------------------------------------------------------------
 
-    async def settle(self, *clients: asyncio.Task[Any]) -> None:
-        """Go on until nothing is due soon and these clients have their answers.
+    async def settle(self, *clients: asyncio.Task[Any], within: float | None = None) -> None:
+        """Go on until nothing is due within so many seconds and these clients have their answers.
 
         Only the living work. Raises NeverQuiet.
         """
         for _ in range(ROUNDS):
             await idle()
+            if not self.workers:
+                return
             found = [await self._poll(worker) for worker in self.workers]
             if any(found):
                 continue
-            waiting = any(not one.done() for one in clients) and self.api.alive
-            pause = self._next_due()
+            waiting = self.api.alive and not all(one.done() for one in clients)
+            pause = self._next_due(self.patience if within is None else within)
             if pause is None and not waiting:
                 return
-            await self.pass_time(min(max(pause or 0.0, 0.1), 2.0) if waiting else pause or 0.0)
+            await self.pass_time(min(pause or 2.0, 2.0) if waiting else pause or 0.0)
+            self.report()
         raise NeverQuiet(f"after {ROUNDS} looks: {self.trails()}")
 
     async def _poll(self, worker: Worker) -> int:
@@ -216,29 +238,30 @@ class World(Stage[Backends]):
             return 0
         return 1 if isinstance(task.exception(), StoreUnavailable) else task.result()
 
-    def _next_due(self) -> float | None:
+    def _next_due(self, within: float) -> float | None:
         """Seconds until open work is due or its lease is over; None when that is not soon."""
-        free_at = sa.func.max(operations.c.due_at, sa.func.coalesce(operations.c.lease_until, 0.0))
-        statement = sa.select(sa.func.min(free_at)).where(operations.c.state == "open")
-        first = self.read(lambda tx: tx.scalar(statement))
-        if first is None or first > self.clock + WAITS or not self.workers:
+        first = self.read(lambda tx: tx.scalar(_FIRST_DUE))
+        if first is None or first > self.clock + within:
             return None
         return max(first - self.clock, 0.0) + 0.01
 
-    async def recover(self) -> None:
+    async def recover(self, *clients: asyncio.Task[Any]) -> None:
         """What a deployment does after a crash: new workers, polls, sweeps, until it is quiet."""
         if not self.workers:
             self.hire()
         self.report()
-        await self.settle()
+        await self.settle(*clients)
         engine = self.worker.engine
         await end_overdue(engine, _config().operations.deadline)
         await move_on_stranded(engine, _config().service_down_time)
         await self.sweep_backends()
-        await self.settle()
 
     async def sweep_backends(self) -> None:
-        """One inventory sweep of each backend (the workflow sweep_backend, once it is there)."""
+        """One inventory sweep of each backend, and a second one where the first asks for it."""
+        for driver in self.drivers:
+            name = f"{HOST}@{driver.config.name}"
+            self.write(partial(sweep_backend.request, backend=name))
+        await self.settle(within=max(self.patience, AFTER_A_WHILE))
 
     def report(self) -> None:
         """The backends that answer say so, as their services do every few seconds."""
@@ -273,6 +296,10 @@ class World(Stage[Backends]):
 
 
 # -- made once a process -----------------------------------------------------------------------
+
+_FIRST_DUE = sa.select(
+    sa.func.min(sa.func.max(operations.c.due_at, sa.func.coalesce(operations.c.lease_until, 0.0)))
+).where(operations.c.state == "open")
 
 _HERE: ContextVar[Application] = ContextVar("application")
 

@@ -1,0 +1,225 @@
+"""The hands of the clients: what scenarios prepare and do through HTTP, and how an end is told."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+from breezeblock.drivers.base import PermanentError
+from breezeblock.workflows import sweep_backend
+from tests.crash.asgi import Reply
+from tests.crash.world import World
+from tests.service.catalog_fixture import PROJECT
+
+Known = SimpleNamespace
+"""What a scenario has prepared: ids."""
+Act = Callable[[World, Known], Awaitable[Reply | None]]
+HOST = {"host": "compute1", "mountpoint": "/dev/vdb"}
+
+
+async def nothing(_world: World, _known: Known) -> None:
+    """Nothing to prepare."""
+
+
+# -- how ends are told -------------------------------------------------------------------------
+
+
+def volume_named(name: str) -> Callable[[World, Known], str]:
+    """`available`, `error`, … of the volume with this name; `none` when there is none."""
+
+    def tell(world: World, _known: Known) -> str:
+        found = [one for one in world.facts().volumes.values() if one.name == name]
+        return found[0].status if found else "none"
+
+    return tell
+
+
+def volume(world: World, known: Known) -> str:
+    found = world.facts().volumes.get(known.volume)
+    return found.status if found else "gone"
+
+
+def sized(world: World, known: Known) -> str:
+    found = world.facts().volumes[known.volume]
+    return f"{found.status} {found.size}"
+
+
+def snapshot(world: World, _known: Known) -> str:
+    found = list(world.facts().snapshots.values())
+    return found[0].status if found else "none"
+
+
+def attached(world: World, known: Known) -> str:
+    """The volume's status, the attachments' and the hosts that are let in."""
+    facts = world.facts()
+    hosts = {host for one in world.drivers for _, host in one.exports}
+    words = [facts.volumes[known.volume].status]
+    words += sorted(one.attach_status for one in facts.attachments)
+    return " ".join([*words, *sorted(hosts)])
+
+
+# -- what clients do ---------------------------------------------------------------------------
+
+
+async def made(world: World, known: Known, **wishes: Any) -> None:
+    """A volume, `known.volume`."""
+    body = {"volume": {"size": 1, "name": "first", **wishes}}
+    reply = await world.ask("POST", "/volumes", body)
+    assert reply.status == 202, reply.json
+    known.volume = reply.json["volume"]["id"]
+
+
+async def frozen(world: World, known: Known) -> None:
+    await made(world, known)
+    reply = await world.ask("POST", "/snapshots", {"snapshot": {"volume_id": known.volume}})
+    assert reply.status == 202, reply.json
+    known.snapshot = reply.json["snapshot"]["id"]
+
+
+async def connected(
+    world: World, known: Known, connector: dict[str, str] = HOST, server: int = 1, **wishes: Any
+) -> None:
+    """A volume in use, by one attachment more: `known.attachment` is the last."""
+    if not hasattr(known, "volume") or wishes:
+        await made(world, known, **wishes)
+    wanted = {
+        "volume_uuid": known.volume,
+        "connector": connector,
+        "instance_uuid": f"{server:08d}-0000-4000-8000-000000000000",
+    }
+    reply = await world.ask("POST", "/attachments", {"attachment": wanted})
+    assert reply.status == 200, reply.json
+    known.attachment = reply.json["attachment"]["id"]
+    path = f"/attachments/{known.attachment}/action"
+    assert (await world.ask("POST", path, {"os-complete": None})).status == 204
+
+
+async def connected_twice(world: World, known: Known) -> None:
+    await connected(world, known, volume_type="shared")
+    await connected(world, known, server=2)
+
+
+async def legacy_connected(world: World, known: Known) -> None:
+    await made(world, known)
+    for action, value in (
+        ("os-reserve", None),
+        ("os-initialize_connection", {"connector": HOST}),
+        ("os-attach", {"host_name": "compute1", "mountpoint": "/dev/vdb"}),
+    ):
+        reply = await world.ask("POST", f"/volumes/{known.volume}/action", {action: value})
+        assert reply.status < 300, reply.json
+
+
+def creating(**wishes: Any) -> Act:
+    """`$volume` and `$snapshot` in the wishes stand for what was prepared."""
+
+    async def act(world: World, known: Known) -> Reply:
+        told = {
+            key: getattr(known, value[1:]) if str(value).startswith("$") else value
+            for key, value in wishes.items()
+        }
+        return await world.call(
+            "POST", "/volumes", {"volume": {"size": 1, "name": "subject", **told}}
+        )
+
+    return act
+
+
+def acting(action: str, value: Any = None, role: str = "member") -> Act:
+    async def act(world: World, known: Known) -> Reply:
+        path = f"/volumes/{known.volume}/action"
+        return await world.call("POST", path, {action: value}, role=role)
+
+    return act
+
+
+def deleting(path: str) -> Act:
+    async def act(world: World, known: Known) -> Reply:
+        return await world.call("DELETE", path.format(**vars(known)))
+
+    return act
+
+
+def posting(path: str, key: str, **wishes: Any) -> Act:
+    async def act(world: World, known: Known) -> Reply:
+        body = {
+            name: getattr(known, value[1:]) if str(value).startswith("$") else value
+            for name, value in wishes.items()
+        }
+        return await world.call("POST", path, {key: body})
+
+    return act
+
+
+async def deleted(world: World, known: Known) -> None:
+    """Every volume is deleted by its owner, whatever he finds."""
+    for ident in list(world.facts().volumes):
+        await world.ask("DELETE", f"/volumes/{ident}?cascade=true")
+
+
+async def detached(world: World, known: Known) -> None:
+    """Every attachment is deleted by its owner."""
+    for one in list(world.facts().attachments):
+        await world.ask("DELETE", f"/attachments/{one.id}")
+
+
+async def first_refuses(world: World, _known: Known) -> None:
+    world.drivers[0].failures["create"] = PermanentError("It is full.", remedy="Free space.")
+
+
+async def creating_and(world: World, known: Known, action: dict[str, Any]) -> Reply:
+    """Something an administrator does while a volume is being created."""
+    reply = await world.call("POST", "/volumes", {"volume": {"size": 1, "name": "subject"}})
+    if reply.status != 202:
+        return reply
+    path = f"/volumes/{reply.json['volume']['id']}/action"
+    return await world.call("POST", path, action, role="admin")
+
+
+async def in_turn(world: World, known: Known, actions: tuple[str, ...]) -> Reply | None:
+    """Actions on the volume, one after the other, until one is refused."""
+    reply = None
+    for action in actions:
+        value = {"connector": HOST} if "connection" in action else None
+        reply = await acting(action, value)(world, known)
+        if reply.status >= 300:
+            break
+    return reply
+
+
+def resetting_snapshot(status: str) -> Act:
+    async def act(world: World, known: Known) -> Reply:
+        path, action = (
+            f"/snapshots/{known.snapshot}/action",
+            {"os-reset_status": {"status": status}},
+        )
+        return await world.call("POST", path, action, role="admin")
+
+    return act
+
+
+def stored(world: World, known: Known) -> str:
+    """The volume's status and size, and the hosts that its backend lets in."""
+    hosts = sorted(host for _, host in world.drivers[0].exports)
+    return " ".join([sized(world, known), *hosts])
+
+
+async def stray(world: World, known: Known) -> None:
+    """An export that nobody asked for, one that is missing, and a growth that was not recorded."""
+    await connected(world, known)
+    driver = world.drivers[0]
+    driver.exports = {(known.volume, "compute9")}
+    driver.sizes[known.volume] = 3
+
+
+async def sweeping(world: World, known: Known) -> None:
+    request = partial(sweep_backend.request, backend="node1@fast")
+    await world.api.store.write(request)
+
+
+async def unlimited(world: World, _known: Known) -> None:
+    """A project that may ask for more than there is."""
+    path, body = f"/os-quota-sets/{PROJECT}", {"quota_set": {"gigabytes": -1}}
+    assert (await world.call("PUT", path, body, role="admin")).status == 200

@@ -1,0 +1,344 @@
+"""What is tried with every fault at every position: for each workflow of block storage, the ways in
+which clients set it going.
+
+A scenario prepares a world, acts as a client does, through HTTP, and knows in which words its end
+may be told (`clients.py`): the volume's status, its attachments, the hosts that are let in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from breezeblock.workflows import (
+    attach_volume,
+    check_snapshot,
+    check_volume,
+    create_snapshot,
+    create_volume,
+    delete_snapshot,
+    delete_volume,
+    detach_volume,
+    extend_volume,
+    hold_volume,
+    sweep_backend,
+)
+from breezeblock.workflows.checks import PATIENCE as CHECK_PATIENCE
+from tests.crash import clients as do
+from tests.crash.clients import HOST, Act, Known
+from tests.crash.enumeration import Strike
+from tests.crash.stage import Remains
+from tests.crash.world import WAITS, Backends, World
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One way of setting a workflow going.
+
+    `end` tells the end in a word or two. `good` are the ends of work that succeeded, `bad` those of
+    work that failed and said why, `before` is the end when the request never arrived, `cut` are
+    those of several requests, or transactions, that were cut short, `undone` those after the client
+    has taken it back. `patience`: for how many seconds the end is waited for.
+    """
+
+    name: str
+    workflow: str
+    client: Act
+    end: Callable[[World, Known], str]
+    good: set[str]
+    bad: set[str] = field(default_factory=set)
+    before: str = ""
+    cut: set[str] = field(default_factory=set)
+    setup: Callable[[World, Known], Awaitable[None]] = do.nothing
+    takes_back: Act | None = None
+    undone: set[str] = field(default_factory=set)
+    patience: float = WAITS
+    known: Known = field(default_factory=Known)
+
+    async def prepare(self) -> Remains[Backends]:
+        world = World()
+        await self.setup(world, self.known)
+        await world.settle()
+        left = world.remains()
+        await world.close()
+        return left
+
+    def open(self, remains: Remains[Backends], *, workers: int) -> World:
+        return World(remains, hire=workers, patience=self.patience)
+
+    async def act(self, world: World) -> Any:
+        return await self.client(world, self.known)
+
+    @property
+    def can_be_undone(self) -> bool:
+        return self.takes_back is not None
+
+    async def undo(self, world: World) -> None:
+        assert self.takes_back is not None
+        task = world.spawn(self.takes_back(world, self.known))
+        await world.settle(task)
+
+    def problem(self, world: World, strike: Strike) -> str | None:
+        allowed = self.good
+        if strike.may_fail:
+            allowed = allowed | self.bad
+        if not strike.begun:
+            allowed = allowed | {self.before}
+        if strike.cut:
+            allowed = allowed | self.cut
+        if strike.undone:
+            allowed = self.undone
+        end = self.end(world, self.known)
+        return (
+            None if end in allowed else f"it ended as {end!r}, not {' or '.join(sorted(allowed))}"
+        )
+
+
+SCENARIOS: tuple[Scenario, ...] = (
+    Scenario(
+        "create a volume",
+        create_volume.WORKFLOW.name,
+        do.creating(),
+        do.volume_named("subject"),
+        good={"available"},
+        bad={"error"},
+        before="none",
+        takes_back=do.deleted,
+        undone={"none"},
+    ),
+    Scenario(
+        "create on the second backend",
+        create_volume.WORKFLOW.name,
+        do.creating(),
+        do.volume_named("subject"),
+        setup=do.first_refuses,
+        good={"available"},
+        bad={"error"},
+        before="none",
+        takes_back=do.deleted,
+        undone={"none"},
+    ),
+    Scenario(
+        "clone a volume",
+        create_volume.WORKFLOW.name,
+        do.creating(source_volid="$volume"),
+        do.volume_named("subject"),
+        setup=do.made,
+        good={"available"},
+        bad={"error"},
+        before="none",
+    ),
+    Scenario(
+        "create from a snapshot",
+        create_volume.WORKFLOW.name,
+        do.creating(snapshot_id="$snapshot"),
+        do.volume_named("subject"),
+        setup=do.frozen,
+        good={"available"},
+        bad={"error"},
+        before="none",
+    ),
+    Scenario(
+        "create where no backend fits",
+        create_volume.WORKFLOW.name,
+        do.creating(size=999_000),
+        do.volume_named("subject"),
+        setup=do.unlimited,
+        good={"error"},
+        before="none",
+    ),
+    Scenario(
+        "delete a volume",
+        delete_volume.WORKFLOW.name,
+        do.deleting("/volumes/{volume}"),
+        do.volume,
+        setup=do.made,
+        good={"gone"},
+        bad={"error_deleting"},
+        before="available",
+    ),
+    Scenario(
+        "delete with snapshots",
+        delete_volume.WORKFLOW.name,
+        do.deleting("/volumes/{volume}?cascade=true"),
+        do.volume,
+        setup=do.frozen,
+        good={"gone"},
+        bad={"error_deleting"},
+        before="available",
+    ),
+    Scenario(
+        "force-delete what is being created",
+        delete_volume.WORKFLOW.name,
+        partial(do.creating_and, action={"os-force_delete": None}),
+        do.volume_named("subject"),
+        good={"none"},
+        bad={"error_deleting", "available", "error"},
+        before="none",
+        cut={"available"},
+    ),
+    Scenario(
+        "extend a volume",
+        extend_volume.WORKFLOW.name,
+        do.acting("os-extend", {"new_size": 2}),
+        do.sized,
+        setup=do.made,
+        good={"available 2"},
+        bad={"error_extending 1", "error_extending 2"},
+        before="available 1",
+    ),
+    Scenario(
+        "extend a volume in use",
+        extend_volume.WORKFLOW.name,
+        do.acting("os-extend", {"new_size": 2}),
+        do.sized,
+        setup=do.connected,
+        good={"in-use 2"},
+        bad={"error_extending 1", "error_extending 2"},
+        before="in-use 1",
+    ),
+    Scenario(
+        "create a snapshot",
+        create_snapshot.WORKFLOW.name,
+        do.posting("/snapshots", "snapshot", volume_id="$volume"),
+        do.snapshot,
+        setup=do.made,
+        good={"available"},
+        bad={"error"},
+        before="none",
+        takes_back=do.deleted,
+        undone={"none"},
+    ),
+    Scenario(
+        "delete a snapshot",
+        delete_snapshot.WORKFLOW.name,
+        do.deleting("/snapshots/{snapshot}"),
+        do.snapshot,
+        setup=do.frozen,
+        good={"none"},
+        bad={"error_deleting"},
+        before="available",
+    ),
+    Scenario(
+        "attach",
+        attach_volume.WORKFLOW.name,
+        do.posting("/attachments", "attachment", volume_uuid="$volume", connector=HOST),
+        do.attached,
+        setup=do.made,
+        good={"attaching attaching compute1"},
+        bad={"reserved reserved", "reserved reserved compute1"},
+        before="available",
+        takes_back=do.detached,
+        undone={"available"},
+    ),
+    Scenario(
+        "attach by action",
+        attach_volume.WORKFLOW.name,
+        do.acting("os-initialize_connection", {"connector": HOST}),
+        do.attached,
+        setup=do.made,
+        good={"available attaching compute1"},
+        bad={"available error_attaching", "available error_attaching compute1"},
+        before="available",
+        takes_back=do.acting("os-terminate_connection", {"connector": HOST}),
+        undone={"available"},
+    ),
+    Scenario(
+        "detach the last",
+        detach_volume.WORKFLOW.name,
+        do.deleting("/attachments/{attachment}"),
+        do.attached,
+        setup=do.connected,
+        good={"available"},
+        bad={"in-use error_detaching compute1", "in-use error_detaching"},
+        before="in-use attached compute1",
+    ),
+    Scenario(
+        "detach one of two on a host",
+        detach_volume.WORKFLOW.name,
+        do.deleting("/attachments/{attachment}"),
+        do.attached,
+        setup=do.connected_twice,
+        good={"in-use attached compute1"},
+        bad={"in-use attached error_detaching compute1"},
+        before="in-use attached attached compute1",
+    ),
+    Scenario(
+        "detach by action",
+        detach_volume.WORKFLOW.name,
+        do.acting("os-terminate_connection", {"connector": HOST}),
+        do.attached,
+        setup=do.legacy_connected,
+        good={"in-use attached"},
+        bad={"in-use error_detaching compute1", "in-use error_detaching"},
+        before="in-use attached compute1",
+    ),
+    Scenario(
+        "begin to detach, and never come back",
+        hold_volume.WORKFLOW.name,
+        do.acting("os-begin_detaching"),
+        do.attached,
+        setup=do.connected,
+        good={"in-use attached compute1"},
+        patience=hold_volume.PATIENCE + 60,
+    ),
+    Scenario(
+        "begin to detach, and roll back",
+        hold_volume.WORKFLOW.name,
+        partial(do.in_turn, actions=("os-begin_detaching", "os-roll_detaching")),
+        do.attached,
+        setup=do.connected,
+        good={"in-use attached compute1"},
+        patience=hold_volume.PATIENCE + 60,
+    ),
+    Scenario(
+        "reserve, connect, and never come back",
+        hold_volume.WORKFLOW.name,
+        partial(do.in_turn, actions=("os-reserve", "os-initialize_connection")),
+        do.attached,
+        setup=do.made,
+        good={"available"},
+        bad={"in-use error_detaching compute1", "in-use error_detaching"},
+        cut={"available attaching compute1"},  # the hold expired before he connected
+        patience=hold_volume.PATIENCE + 60,
+    ),
+    Scenario(
+        "reset what is being created",
+        check_volume.WORKFLOW.name,
+        partial(do.creating_and, action={"os-reset_status": {"status": "available"}}),
+        do.volume_named("subject"),
+        good={"available", "error"},
+        before="none",
+        patience=CHECK_PATIENCE,
+    ),
+    Scenario(
+        "reset to a status that passes",
+        check_volume.WORKFLOW.name,
+        do.acting("os-reset_status", {"status": "creating"}, role="admin"),
+        do.volume,
+        setup=do.made,
+        good={"available"},
+        bad={"error"},
+        patience=2 * CHECK_PATIENCE,
+    ),
+    Scenario(
+        "reset a snapshot",
+        check_snapshot.WORKFLOW.name,
+        do.resetting_snapshot("creating"),
+        do.snapshot,
+        setup=do.frozen,
+        good={"available"},
+        bad={"error"},
+        patience=2 * CHECK_PATIENCE,
+    ),
+    Scenario(
+        "sweep a backend",
+        sweep_backend.WORKFLOW.name,
+        do.sweeping,
+        do.stored,
+        setup=do.stray,
+        good={"in-use 3 compute1"},
+    ),
+)
