@@ -16,6 +16,9 @@ from tests.crash.chaos.stage import Stage
 from tests.crash.chaos.tally import Tally
 from tests.engines.process import PrivateServer
 
+RECOVERS_WITHIN = 15.0
+"""Seconds that the services are given to come up before the next fault, at most."""
+
 
 class Nemesis:
     """Runs the plan of a seed for some time."""
@@ -39,11 +42,18 @@ class Nemesis:
     async def run(self, until: float) -> None:
         """Fault after fault until the time has come; everything is up again then, or coming up."""
         for planned in self._plan:
+            if not planned.hasty:
+                await self._breathe(min(until, time.monotonic() + RECOVERS_WITHIN))
             await asyncio.sleep(planned.pause)
             if time.monotonic() >= until:
                 return
             await self._perform(planned)
             self._raise_the_fallen()
+
+    async def _breathe(self, until: float) -> None:
+        """Wait until all is up: on a slow machine there would be faults and no work otherwise."""
+        while time.monotonic() < until and not await self._stage.is_up():
+            await asyncio.sleep(0.3)
 
     async def _perform(self, planned: Round) -> None:
         await asyncio.gather(*(self._do[fault.kind](fault) for fault in planned.faults))

@@ -22,6 +22,7 @@ WEIGHTS = {
 }
 """Kinds of faults and how often each is chosen."""
 TWO_AT_ONCE = 0.25
+HASTY = 0.3
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,11 @@ class Fault:
 
 @dataclass(frozen=True)
 class Round:
-    """A pause, then one fault or two at once."""
+    """A pause, then one fault or two at once. The pause begins when all services are up again, but
+    in a hasty round: then the next fault comes into what the last one has left."""
 
     pause: float
+    hasty: bool
     faults: tuple[Fault, ...]
 
 
@@ -55,7 +58,11 @@ def rounds(seed: int) -> Iterator[Round]:
         pair = (first, _fault(choice)) if choice.random() < TWO_AT_ONCE else (first,)
         # Two services may go at once; one server cannot be frozen and killed in the same moment.
         together = len({one.victim for one in pair}) == len(pair) or first.victim == "service"
-        yield Round(choice.uniform(0.3, 2.5), pair if together else pair[:1])
+        yield Round(
+            round(choice.uniform(0.3, 2.5), 2),
+            choice.random() < HASTY,
+            pair if together else pair[:1],
+        )
 
 
 def _fault(choice: random.Random) -> Fault:

@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx2
+
 from breezeblock.drivers.base import BackendConfig
 from breezeblock.drivers.local import LocalDriver
 from tests.contract.drivers import daemons
@@ -72,6 +74,18 @@ class Stage:
     def services(self) -> dict[str, tuple[str, ...]]:
         """Name of each process → its roles."""
         return {f"{number}-{'-'.join(roles)}": roles for number, roles in enumerate(ROLES)}
+
+    async def is_up(self) -> bool:
+        """Whether both APIs answer, and all services have reported of late."""
+        one = self.deployment
+        try:
+            async with asyncio.timeout(3):
+                told = (await one.volume("GET", "/os-services")).json()["services"]
+                compute = one.compute_url.removesuffix("/v2.1")
+                reply = await one.http.get(f"{compute}/healthcheck")
+        except (httpx2.HTTPError, TimeoutError, KeyError, ValueError):
+            return False
+        return reply.status_code == 200 and all(service["state"] == "up" for service in told)
 
     @property
     def backend_directory(self) -> Path:
