@@ -13,28 +13,24 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from random import Random
-from typing import Any
-from uuid import uuid4
 
 import aio_pika
 import sqlalchemy as sa
 
-from breezeblock.drivers.base import Snapshot as DriverSnapshot
-from breezeblock.drivers.base import Volume as DriverVolume
-from breezeblock.drivers.local import LocalDriver
-from breezeblock.model.invariants import check_quiet
+from breezeblock.compute.hypervisor import GuestState
+from breezeblock.compute.qemu import QemuHypervisor
+from breezeblock.model.invariants import check_quiet, servers
 from breezeblock.model.invariants.operations import WAITS
-from breezeblock.store import facts
+from breezeblock.model.invariants.servers import SeenAttachment, SeenGuest, Surroundings
+from breezeblock.store import facts, server_facts
 from breezeblock.store.clock import db_now
 from breezeblock.store.store import ReadTx
 from breezeblock.store.tables import OPEN, operations
-from tests.crash.chaos.disk import Disk
 from tests.crash.chaos.observer import snapshot_engine
 from tests.crash.chaos.owner import Owner
 from tests.crash.chaos.stage import BACKEND, Stage
 from tests.crash.chaos.tally import Tally
-from tests.crash.chaos.things import Snapshot, Thing, Volume
+from tests.crash.chaos.things import Snapshot, Thing
 
 QUIET_WITHIN = 60.0
 HEARING_WITHIN = 30.0
@@ -78,6 +74,30 @@ def check_invariants(stage: Stage, tally: Tally) -> None:
     if len(stage.daemons_left()) > len(exported):
         text = f"More storage daemons run than volumes are exported: {stage.daemons_left()}."
         tally.wrong("daemons", "", text)
+
+
+async def check_servers(stage: Stage, tally: Tally) -> None:
+    """The compute service's rows, the guests themselves, and block storage's attachments."""
+    host = stage.driver().config.host
+    hypervisor = QemuHypervisor(stage.deployment.data / "guests")
+    guests = [
+        SeenGuest(
+            one.uuid,
+            host,
+            runs=one.state is GuestState.RUNNING,
+            disks=frozenset(disk.volume_id for disk in one.disks),
+        )
+        for one in await hypervisor.discover()
+    ]
+    with snapshot_engine(stage.urls["block storage"]).connect() as connection:
+        attachments = [
+            SeenAttachment(one.id, one.volume_id, one.instance_uuid or "", one.host)
+            for one in facts.read(ReadTx(connection)).attachments
+        ]
+    with snapshot_engine(stage.urls["compute"]).connect() as connection:
+        rows = server_facts.read(ReadTx(connection))
+    for found in servers.check_quiet(rows, Surroundings({host}, guests, attachments)):
+        tally.wrong(found.rule, found.subject, found.text)
 
 
 async def check_hearing(stage: Stage, tally: Tally) -> None:
@@ -151,47 +171,3 @@ async def _check_project(owners: Sequence[Owner], tally: Tally) -> None:
             told = shown[resource]["in_use"]
             text = f"Project {project} is told to use {told} {resource}; it uses {used[resource]}."
             tally.wrong("usage-told", project, text)
-
-
-# -- data ------------------------------------------------------------------------------------------
-
-
-async def check_data(stage: Stage, owners: Sequence[Owner], tally: Tally) -> None:
-    """Read every volume and every snapshot, as a host does. The services have ended by now."""
-    driver = stage.driver()
-    await asyncio.to_thread(driver.setup)
-    try:
-        for owner in owners:
-            for thing in owner.things:
-                if thing.state == "there":
-                    await _read(driver, thing, tally)
-    finally:
-        await asyncio.to_thread(driver.stop_all)
-
-
-async def _read(driver: LocalDriver, thing: Thing, tally: Tally) -> None:
-    """A snapshot is read through a volume that is made from it for the purpose."""
-    if isinstance(thing, Volume):
-        await _compare(driver, DriverVolume(thing.id, thing.size, driver.config.name), thing, tally)
-        return
-    assert isinstance(thing, Snapshot)
-    frozen = DriverSnapshot(thing.id, thing.volume.id, thing.size, driver.config.name)
-    copy = DriverVolume(str(uuid4()), thing.size, driver.config.name)
-    try:
-        await asyncio.to_thread(driver.create, copy, frozen)
-        await _compare(driver, copy, thing, tally)
-    except Exception as error:
-        tally.wrong("data", thing.id, f"Snapshot {thing.id} cannot be copied: {error!r}.")
-    await asyncio.to_thread(driver.delete, copy)
-
-
-async def _compare(driver: LocalDriver, volume: DriverVolume, thing: Thing, tally: Tally) -> None:
-    connector = {"host": "the-examiner", "ip": "127.0.0.1"}
-    info: Any = await asyncio.to_thread(driver.export, volume, connector)
-    disk = Disk(thing.id, info.data, thing.content, tally, Random(0))
-    try:
-        await disk.verify(thing.size)
-    except Exception as error:
-        tally.wrong("data", thing.id, f"{thing.name} ({thing.id}) cannot be read: {error!r}.")
-    disk.close()
-    await asyncio.to_thread(driver.unexport, volume, connector["host"])

@@ -16,6 +16,7 @@ from tests.crash.chaos.clients import Client
 from tests.crash.chaos.guest import GuestClient
 from tests.crash.chaos.nemesis import Nemesis
 from tests.crash.chaos.observer import Observer, record
+from tests.crash.chaos.reading import check_data
 from tests.crash.chaos.report import Result
 from tests.crash.chaos.stage import Stage
 from tests.crash.chaos.sweep import sweep
@@ -58,7 +59,8 @@ async def run(wanted: Wanted, console: Console) -> Result:
             await checks.check_owners(owners, tally)
         for name in await stage.end_services():
             tally.wrong("does-not-stop", name, f"{name} did not stop on SIGTERM.")
-        await checks.check_data(stage, owners, tally)
+        await checks.check_servers(stage, tally)
+        await check_data(stage, owners, tally)
         history = await asyncio.to_thread(record, stage.urls)
         result = Result(wanted.seed, seconds, tally, history, until_quiet, samples)
         if result.violations:
