@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 
 from breezeblock.drivers.base import PermanentError, StillWorking, TemporaryError
@@ -94,3 +95,26 @@ async def test_without_room_the_user_reads_why_with_numbers(tmp_path: Path) -> N
     assert "500" in message["user_message"]
     assert "small" not in message["user_message"]
     assert "\n" not in message["user_message"]
+
+
+async def test_a_creation_that_nobody_ended_leaves_a_volume_that_can_be_deleted(
+    house: House,
+) -> None:
+    """The driver has made it, the worker died before it could say so, and time ran out."""
+    gate = house.driver.gates["create"] = threading.Event()
+    reply = await house.member.post("/volumes", {"volume": {"size": 1}})
+    volume = str(reply.json()["volume"]["id"])
+    while ("create", volume) not in house.driver.calls:
+        await asyncio.sleep(0.01)
+    died = {"opened_at": 1.0, "due_at": 1.0, "lease_until": 1.0}
+    await house.app.store.write(lambda tx: tx.run(operations.update().values(died)))
+    assert house.engine is not None
+    assert await sweep.end_overdue(house.engine, 3600.0) == 1
+    assert await house.status(volume) == "error"
+    gate.set()
+    while volume not in house.driver.sizes:
+        await asyncio.sleep(0.01)
+    assert (await house.member.delete(f"/volumes/{volume}")).status_code == 202
+    await house.quiet()
+    assert await house.status(volume) == "gone"
+    assert house.driver.sizes == {}

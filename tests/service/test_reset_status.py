@@ -13,6 +13,7 @@ from breezeblock.model.invariants import check_live
 from breezeblock.model.operation import Operation
 from breezeblock.store import facts, operations
 from breezeblock.store.tables import operations as operation_rows
+from breezeblock.workflows.checks import PATIENCE, SOON
 from tests.service.catalog_fixture import PROJECT
 from tests.service.house import House
 
@@ -161,6 +162,17 @@ async def test_a_status_that_passes_stays_for_a_while_and_then_the_true_one_come
     await _assert_sound(house)
 
 
+async def test_how_long_a_reset_status_stays_unless_the_backend_bears_it_out(
+    house: House,
+) -> None:
+    volume = await house.volume()
+    await _reset(house, volume, status="creating")
+    await _reset(house, volume, status="error")
+    first, second = [one for one in await _work(house, volume) if one.workflow == CHECK]
+    assert first.due_at - first.opened_at == pytest.approx(PATIENCE)
+    assert second.due_at - second.opened_at == pytest.approx(SOON)
+
+
 async def test_a_passing_status_of_an_attached_volume_ends_in_use(house: House) -> None:
     volume = await house.volume()
     await house.in_use(volume)
@@ -244,8 +256,10 @@ async def test_a_check_leaves_the_status_to_work_that_began_meanwhile(house: Hou
     await _reset(house, volume, status="available")
     house.driver.gates["extend"] = threading.Event()
     await house.act(volume, "os-extend", {"new_size": 3})
+    house.driver.sizes[volume] = 3  # it has grown, and the extension has not recorded that yet
     await house.pass_time(CHECK)
-    assert await house.status(volume) == "extending"
+    shown = await house.show(volume)
+    assert (shown["status"], shown["size"]) == ("extending", 1)
     house.driver.gates["extend"].set()
     await house.quiet()
     await house.come_due(CHECK)

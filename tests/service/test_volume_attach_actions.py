@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
+import msgspec
 import pytest
 
 from breezeblock.drivers.base import PermanentError
+from breezeblock.operations import sweep
+from breezeblock.operations.workflow import Run
+from breezeblock.store import operations
+from breezeblock.store.tables import operations as operation_rows
+from breezeblock.workflows import attach_volume, detach_volume
 from tests.service.house import House
 
 SERVER = "11111111-1111-1111-1111-111111111111"
@@ -137,6 +144,7 @@ async def test_several_attachments_need_to_be_named(house: House) -> None:
 
 
 async def test_detaching_what_is_gone_is_accepted(house: House) -> None:
+    """As Cinder does: the volume's status is what the attachments that are left say."""
     volume = await house.volume()
     await house.put(volume, status="detaching")
     gone = {"attachment_id": SERVER}
@@ -260,3 +268,121 @@ async def test_giving_a_reservation_back_shuts_the_hosts_out_again(house: House)
     listed = await house.member.get(f"/attachments?volume_id={volume}")
     assert listed.json()["attachments"] == []
     await house.in_use(volume, host="another")
+
+
+# -- clients that do not come back, work that fails or comes late ----------------------------------
+
+
+async def test_a_reservation_that_is_forgotten_ends_with_its_attachment_and_export(
+    house: House,
+) -> None:
+    volume = await house.volume()
+    await house.act(volume, "os-reserve")
+    await house.act(volume, "os-initialize_connection", CONNECTOR)
+    await house.come_due("hold_volume")
+    assert await house.status(volume) == "available"
+    assert house.driver.exports == set()
+    assert (await house.member.get("/attachments")).json() == {"attachments": []}
+
+
+async def test_a_detach_that_is_announced_and_forgotten_leaves_the_volume_in_use(
+    house: House,
+) -> None:
+    volume = await house.volume()
+    await _attached(house, volume)
+    await house.act(volume, "os-begin_detaching")
+    await house.come_due("hold_volume")
+    assert await house.status(volume) == "in-use"
+    assert house.driver.exports == {(volume, "compute1")}
+
+
+async def test_a_hold_that_cannot_end_by_itself_is_ended_and_its_owner_told(house: House) -> None:
+    volume = await house.volume()
+    await house.act(volume, "os-reserve")
+    await house.act(volume, "os-initialize_connection", CONNECTOR)
+    long_ago = {"due_at": 1.0, "opened_at": 1.0, "queue": "scheduler.gone"}
+    held = operation_rows.c.workflow == "hold_volume"
+    statement = operation_rows.update().where(held).values(long_ago)
+    await house.app.store.write(lambda tx: tx.run(statement))
+    assert house.engine is not None
+    assert await sweep.end_overdue(house.engine, 3600.0) == 1
+    await house.quiet()
+    assert await house.status(volume) == "available"
+    assert house.driver.exports == set()
+    (told,) = (await house.member.get("/messages")).json()["messages"]
+    assert told["user_message"].startswith("take a reservation of the volume back")
+
+
+async def test_giving_back_does_not_take_the_next_clients_reservation_away(house: House) -> None:
+    volume = await house.volume()
+    await house.act(volume, "os-reserve")
+    await house.act(volume, "os-initialize_connection", CONNECTOR)
+    gate = house.driver.gates["unexport"] = threading.Event()
+    await house.act(volume, "os-unreserve")
+    assert await house.status(volume) == "available"
+    assert (await house.act(volume, "os-reserve")).status_code == 202
+    gate.set()
+    await house.quiet()
+    assert house.driver.exports == set()
+    assert await house.status(volume) == "attaching"
+    assert (await house.act(volume, "os-attach", ATTACH)).status_code == 202
+
+
+@pytest.mark.parametrize("action", ["os-detach", "os-terminate_connection", "os-force_detach"])
+async def test_a_detach_that_failed_can_be_repeated(house: House, action: str) -> None:
+    volume = await house.volume()
+    await _attached(house, volume)
+    value: Any = CONNECTOR if action == "os-terminate_connection" else {}
+    await house.act(volume, "os-begin_detaching")
+    house.driver.failures["unexport"] = PermanentError("no way")
+    assert (await house.act(volume, action, value, house.admin)).status_code == 500
+    (use,) = (await house.member.get("/attachments/detail")).json()["attachments"]
+    assert use["status"] == "error_detaching"
+    house.driver.failures.clear()
+    assert (await house.act(volume, action, value, house.admin)).status_code == 202
+    assert house.driver.exports == set()
+    assert (await house.act(volume, "os-detach", {})).status_code == 202
+    assert await house.status(volume) == "available"
+    assert (await house.member.get("/attachments")).json() == {"attachments": []}
+
+
+async def test_a_detach_that_failed_can_be_repeated_by_the_attachments_api(house: House) -> None:
+    volume = await house.volume()
+    ident = await house.in_use(volume)
+    house.driver.failures["unexport"] = PermanentError("no way")
+    assert (await house.member.delete(f"/attachments/{ident}")).status_code == 500
+    assert await house.status(volume) == "in-use"
+    house.driver.failures.clear()
+    assert (await house.member.delete(f"/attachments/{ident}")).status_code == 200
+    assert house.driver.exports == set()
+    assert await house.status(volume) == "available"
+
+
+async def _late(house: House, volume: str, workflow: str, step: Any, data: type) -> None:
+    """The step of an operation that ended long ago runs once more: its worker was frozen."""
+    assert house.engine is not None
+    done = await house.app.store.read(lambda tx: operations.touching(tx, volume))
+    old = next(one for one in done if one.workflow == workflow)
+    await step(Run(old, msgspec.convert(old.data, data), house.engine.doors))
+
+
+async def test_a_late_detach_does_not_shut_out_a_host_that_is_connected_again(
+    house: House,
+) -> None:
+    volume = await house.volume()
+    await _attached(house, volume)
+    house.driver.failures["unexport"] = PermanentError("not now")
+    await house.act(volume, "os-detach", {})
+    house.driver.failures.clear()
+    assert (await house.act(volume, "os-initialize_connection", CONNECTOR)).status_code == 200
+    await _late(house, volume, "detach_volume", detach_volume.unexport, detach_volume.Data)
+    assert house.driver.exports == {(volume, "compute1")}
+
+
+async def test_a_late_attach_does_not_let_a_host_in_that_has_left(house: House) -> None:
+    volume = await house.volume()
+    await _attached(house, volume)
+    await house.act(volume, "os-terminate_connection", CONNECTOR)
+    assert house.driver.exports == set()
+    await _late(house, volume, "attach_volume", attach_volume.export, attach_volume.Data)
+    assert house.driver.exports == set()

@@ -75,9 +75,8 @@ def update(tx: WriteTx, attachment_id: str, **values: Any) -> bool:
     return bool(tx.run(statement.values(values)))
 
 
-def delete(tx: WriteTx, attachment_id: str) -> bool:
-    """Whether it was there."""
-    return bool(tx.run(attachments.delete().where(attachments.c.id == attachment_id)))
+def delete(tx: WriteTx, attachment_id: str) -> None:
+    tx.run(attachments.delete().where(attachments.c.id == attachment_id))
 
 
 def settle_volume(tx: WriteTx, volume_id: str) -> None:

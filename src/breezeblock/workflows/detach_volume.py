@@ -135,14 +135,10 @@ def _disconnected(tx: WriteTx, data: Data) -> None:
 
 
 def _remove(tx: WriteTx, attachment_id: str, volume_id: str, *, keep_hold: bool) -> None:
-    """The end of what os-begin_detaching announced, too.
-
-    Without a row (an administrator's reset) there is nothing that the volume could follow.
-    """
-    if not attachments.delete(tx, attachment_id):
-        return
+    """The end of what os-begin_detaching announced, too."""
     if not keep_hold:
         release(tx, volume_id)
+    attachments.delete(tx, attachment_id)
     attachments.settle_volume(tx, volume_id)
 
 
@@ -150,6 +146,7 @@ def _settle_failure(tx: WriteTx, operation: Operation, data: Data, failure: Fail
     """The attachment stays and says so; the volume's status follows from the others."""
     if not operation.has_owner:
         return  # nobody asked for it; the next sweep tries again
+    # Without a row (an administrator's reset) there is nothing that the volume could follow.
     if attachments.update(tx, data.attachment_id, attach_status="error_detaching"):
         attachments.settle_volume(tx, data.volume_id)
     messages.tell(
