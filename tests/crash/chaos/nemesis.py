@@ -16,7 +16,7 @@ from tests.crash.chaos.stage import Stage
 from tests.crash.chaos.tally import Tally
 from tests.engines.process import PrivateServer
 
-RECOVERS_WITHIN = 15.0
+RECOVERS_WITHIN = 8.0
 """Seconds that the services are given to come up before the next fault, at most."""
 
 
