@@ -401,6 +401,27 @@ class TestInventory:
         assert Item("export", volume.id, host="host-a") in found
         assert Item("export", volume.id, host="host-b") in found
 
+    def test_what_is_taken_back_is_not_listed_any_more(self, backend: Backend) -> None:
+        volume = backend.create()
+        snapshot = backend.snapshot(volume)
+        for host in (backend.host, backend.other_host):
+            backend.driver.export(volume, host.connector)
+        backend.driver.unexport(volume, backend.host.name)
+        backend.driver.delete_snapshot(snapshot)
+        assert kinds(backend.another_process()) == [("export", volume.id), ("volume", volume.id)]
+        backend.driver.delete(volume)
+        assert kinds(backend.another_process()) == [], "its exports go with the volume"
+
+    def test_it_says_in_which_pool_things_are_where_there_are_several(
+        self, backend: Backend
+    ) -> None:
+        backend.snapshot(backend.create())
+        pools = {pool.name for pool in backend.driver.stats().pools}
+        allowed = pools if len(pools) > 1 else pools | {""}
+        found = [item for item in backend.driver.inventory() if item.kind != "export"]
+        assert len(found) == 2
+        assert {item.pool for item in found} <= allowed
+
 
 class TestInParallel:
     def test_work_on_different_volumes_goes_on_at_the_same_time(self, backend: Backend) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from breezeblock.drivers.base import BackendConfig, PermanentError, TemporaryError, Volume
+from breezeblock.drivers.base import BackendConfig, Item, PermanentError, TemporaryError, Volume
 from breezeblock.drivers.local import LocalDriver
 from breezeblock.drivers.local.patience import LongCalls
 from tests.contract.drivers import Local, a_snapshot, a_volume
@@ -163,6 +163,15 @@ class TestCapacity:
         driver = start()
         driver.create(a_volume(100), None)
         assert taken(driver) < MIB
+
+
+def test_exports_are_listed_while_their_daemon_is_down(start: Start, host: Host) -> None:
+    driver = start()
+    volume = a_volume()
+    driver.create(volume, None)
+    driver.export(volume, host.connector)
+    driver.stop_all()
+    assert Item("export", volume.id, host=host.name) in driver.inventory()
 
 
 class TestWithoutQemu:

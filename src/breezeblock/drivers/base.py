@@ -175,7 +175,11 @@ class Driver(ABC):
 
     @abstractmethod
     def delete(self, volume: Volume) -> None:
-        """Remove the volume and every export of it. Snapshots of it are already gone."""
+        """Remove the volume and every export of it. Snapshots of it are already gone.
+
+        What another pool of the backend holds under the same UUID is not touched: while a volume
+        moves, or after a creation that was handed on, `volume.pool` says which one is meant.
+        """
 
     @abstractmethod
     def extend(self, volume: Volume, new_size: int) -> None:
@@ -209,4 +213,11 @@ class Driver(ABC):
 
     @abstractmethod
     def inventory(self) -> list[Item]:
-        """All that the backend holds of ours: volumes, snapshots, exports."""
+        """All that the backend holds of ours: volumes, snapshots, exports.
+
+        The inventory sweep compares it with the database (`workflows/sweep_backend.py`). It lists
+        what is there, from when the call that makes it has answered until the call that removes it
+        has: an export also while the daemon behind it is down, a volume also while it is copied
+        from. Volumes and snapshots name their pool unless the backend has only one; their size is
+        the real one, in GiB. Objects that are being made, and what is not ours, are left out.
+        """

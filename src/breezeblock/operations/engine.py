@@ -126,8 +126,14 @@ class Engine:
         after what was recorded. Whoever knows what that can leave behind is told."""
         log.info("fenced", operation=held.id, workflow=held.workflow, epoch=held.epoch)
         overtaken = self.overtaken
-        if overtaken is not None:
+        if overtaken is None:
+            return
+        try:
             await self.store.write(lambda tx: overtaken(tx, held))
+        except StoreUnavailable:
+            raise
+        except Exception:
+            log.exception("what came too late was not told", operation=held.id)
 
     def _hold(self, held: Operation) -> None:
         self._held[held.id] = held.epoch

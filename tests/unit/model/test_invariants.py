@@ -206,6 +206,11 @@ def test_a_failure_is_told_exactly_once(told: int) -> None:
     assert broken(replace(facts, messages=[MESSAGE])) == []
 
 
+def test_what_the_service_does_of_its_own_accord_is_told_to_nobody() -> None:
+    failed = but(ENDED, state="failed", failure=FAILURE, project_id="")
+    assert broken(replace(HEALTHY, operations=[failed], messages=[])) == []
+
+
 def test_an_epoch_that_goes_back_is_seen() -> None:
     back = but(ENDED, trail=[{"epoch": 2}, {"epoch": 1}])
     ahead = but(ENDED, trail=[{"epoch": 3}])
