@@ -20,6 +20,8 @@ from tests.crash.chaos.tally import Tally
 
 WITHIN = 10.0
 """Seconds that a client waits for one answer."""
+HURRIED = 0.06
+"""How often a client has no patience at all, and cuts his request off."""
 LOOKING = 60.0
 """Seconds for which a client tries to look at something."""
 VERSION = "3.71"
@@ -47,11 +49,20 @@ class Api:
     """One user's way to one of the two APIs."""
 
     def __init__(
-        self, url: str, kind: str, version: str, project: str, tally: Tally, *, keys: bool
+        self,
+        url: str,
+        kind: str,
+        version: str,
+        project: str,
+        tally: Tally,
+        choice: random.Random,
+        *,
+        keys: bool,
     ) -> None:
         self._url = url
         self._tally = tally
         self._keys = keys
+        self._choice = choice
         headers = {
             "X-Auth-Token": f"user:{project}",
             "OpenStack-API-Version": f"{kind} {version}",
@@ -66,7 +77,7 @@ class Api:
     ) -> Answer:
         """One request. Raises Unknown."""
         try:
-            async with asyncio.timeout(2 * WITHIN):
+            async with asyncio.timeout(self._patience(method)):
                 reply = await self._http.request(
                     method, f"{self._url}{path}", json=body, headers=dict(headers or {})
                 )
@@ -85,12 +96,18 @@ class Api:
             raise Unknown(f"{method} {path}: {reply.status_code}")
         return Answer(reply.status_code, content)
 
-    async def create(self, path: str, body: Any, choice: random.Random) -> Answer:
+    def _patience(self, method: str) -> float:
+        if method != "GET" and self._choice.random() < HURRIED:
+            self._tally.wishes["cut off"] += 1
+            return self._choice.uniform(0.01, 0.4)
+        return 2 * WITHIN
+
+    async def create(self, path: str, body: Any) -> Answer:
         """A POST that makes something: at times with a key, then repeated until it is answered.
 
         Raises Unknown.
         """
-        if not self._keys or choice.random() < 0.5:
+        if not self._keys or self._choice.random() < 0.5:
             return await self.ask("POST", path, body)
         self._tally.wishes["keyed POST"] += 1
         headers = {"Idempotency-Key": str(uuid4())}

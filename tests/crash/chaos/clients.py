@@ -240,7 +240,7 @@ class Client(Owner):
         connector = self._connector()
         if in_one:
             wanted["connector"] = connector
-        answer = await self.api.create("/attachments", {"attachment": wanted}, self.choice)
+        answer = await self.api.create("/attachments", {"attachment": wanted})
         if not answer.good:
             return None
         ident = answer.body["attachment"]["id"]

@@ -103,7 +103,7 @@ class Owner:
         """Ask for a volume or a snapshot; whether it is there as it was asked for."""
         kind = collection.removesuffix("s")
         try:
-            answer = await self.api.create(f"/{collection}", {kind: body}, self.choice)
+            answer = await self.api.create(f"/{collection}", {kind: body})
         except Unknown:
             if isinstance(thing, Snapshot):
                 thing.volume.rest()

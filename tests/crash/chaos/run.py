@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -78,7 +79,9 @@ async def _owners(wanted: Wanted, stage: Stage, tally: Tally) -> AsyncIterator[l
     def api(project: str, *, compute: bool = False) -> Api:
         url = stage.deployment.compute_url if compute else stage.deployment.volume_url
         kind, version = ("compute", COMPUTE_VERSION) if compute else ("volume", VERSION)
-        apis.append(Api(url, kind, version, project, tally, keys=wanted.keys and not compute))
+        choice = random.Random(f"{wanted.seed} api {len(apis)}")
+        keys = wanted.keys and not compute
+        apis.append(Api(url, kind, version, project, tally, choice, keys=keys))
         return apis[-1]
 
     clients = []
