@@ -84,32 +84,64 @@ class Service(Protocol):
     async def quiet(self) -> None: ...
 
 
-async def check_done_once(service: Service, prepared: Callable[[], Awaitable[Post]]) -> None:
-    """The process dies at each instant of the request, which is then sent again, twice."""
-    expected, left = await _undisturbed(service, await prepared())
-    for instant in range(100):
-        post = await prepared()
-        request = service.request(post, new_id())
-        before = await service.contents()
-        survived, hanging = await _died(service, instant, request)
+async def check_done_once(
+    service: Service, prepared: Callable[[], Awaitable[Post]], deaths: int = 1
+) -> None:
+    """The process dies at each instant of the request, and so do its successors, one after the
+    other, until `deaths` have died; each time in vain."""
+    expected = await _undisturbed(service, await prepared())
+
+    async def explore(before: tuple[int, ...]) -> int:
+        for instant in range(100):
+            instants = (*before, instant)
+            deeper = len(instants) < deaths
+            died = await (
+                explore(instants) if deeper else _check(service, instants, expected, prepared)
+            )
+            if died <= len(before):  # the one whose instants these are has come to its end
+                assert before or instant > LEAST_INSTANTS
+                return died
+        raise AssertionError("the request never came to its end")
+
+    await explore(())
+
+
+_Expected = tuple[tuple[int, str], dict[Any, int]]
+
+
+async def _check(
+    service: Service,
+    instants: tuple[int, ...],
+    expected: _Expected,
+    prepared: Callable[[], Awaitable[Post]],
+) -> int:
+    """Send a new request to processes that die at these instants, then twice to one that lives;
+    how many have died before one answered."""
+    post = await prepared()
+    request = service.request(post, new_id())
+    before = await service.contents()
+    hanging = []
+    for instant in instants:
+        sending = await _sent_to_one_that_dies(service, instant, request)
         await service.quiet()
         await lapse(service.store)
-        second = await service.client.post(**request)
-        await service.quiet()
-        third = await service.client.post(**request)
-        await service.quiet()
-        assert told(second) == expected, f"instant {instant}"
-        assert footprint(before, await service.contents()) == left, f"instant {instant}"
-        assert (third.status_code, third.content) == (second.status_code, second.content)
-        assert third.headers["idempotency-replayed"] == "true"
-        hanging.cancel()
-        if survived:
-            assert instant > LEAST_INSTANTS
-            return
-    raise AssertionError("the request never came to its end")
+        if sending.done():
+            break
+        hanging.append(sending)
+    second = await service.client.post(**request)
+    await service.quiet()
+    third = await service.client.post(**request)
+    await service.quiet()
+    left = footprint(before, await service.contents())
+    assert (told(second), left) == expected, f"died at {instants}"
+    assert (third.status_code, third.content) == (second.status_code, second.content)
+    assert third.headers["idempotency-replayed"] == "true"
+    for sending in hanging:
+        sending.cancel()
+    return len(hanging)
 
 
-async def _undisturbed(service: Service, post: Post) -> tuple[tuple[int, str], dict[Any, int]]:
+async def _undisturbed(service: Service, post: Post) -> _Expected:
     """What the request is answered, and leaves behind, without key and without death."""
     before = await service.contents()
     answer = told(await service.client.post(**service.request(post, None)))
@@ -118,10 +150,10 @@ async def _undisturbed(service: Service, post: Post) -> tuple[tuple[int, str], d
     return answer, footprint(before, await service.contents())
 
 
-async def _died(
+async def _sent_to_one_that_dies(
     service: Service, instant: int, request: dict[str, Any]
-) -> tuple[bool, asyncio.Task[httpx2.Response]]:
-    """Send the request to a process that dies at this instant; whether it answered before."""
+) -> asyncio.Task[httpx2.Response]:
+    """The request, when it is done or its process has died: it then hangs for ever."""
     store = MortalStore(service.store, instant)
     transport = httpx2.ASGITransport(app=service.dying(store))
     client = httpx2.AsyncClient(transport=transport, base_url=service.client.base_url)
@@ -129,7 +161,7 @@ async def _died(
     dying = asyncio.create_task(store.died.wait())
     await asyncio.wait({sending, dying}, return_when=asyncio.FIRST_COMPLETED)
     dying.cancel()
-    return sending.done(), sending
+    return sending
 
 
 async def lapse(store: Store) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import event
 
 from breezeblock.api.routes import ROUTES
 from breezeblock.drivers.base import PermanentError
+from breezeblock.model.errors import Conflict
 from breezeblock.model.ids import new_id
 from breezeblock.store import idempotency_keys
 from breezeblock.store.store import Store
@@ -374,6 +375,34 @@ async def test_who_was_taken_over_writes_nothing_and_gives_the_others_answer(hou
     second = await process(house, routes=other.routes)("/gates", {})
     gate.open.set()
     assert is_replay(await first, second)
+
+
+async def test_what_was_refused_on_the_way_is_refused_again(house: House) -> None:
+    """A handler may go on after a refusal; its successor must go the same way."""
+
+    def routes(*, busy: bool) -> tuple[Route, ...]:
+        def take(_tx: Any) -> None:
+            if busy:
+                raise Conflict("busy")
+
+        async def handler(call: Call[Any]) -> dict[str, Any]:
+            try:
+                await call.app.store.write(take)
+                way = "free"
+            except Conflict as error:
+                way = str(error)
+            return {"way": way, "made": await call.app.store.write(lambda tx: new_id())}
+
+        return (Route("POST", "/gates", handler),)
+
+    store = MortalStore(house.app.store, dies_at=6)
+    hanging = asyncio.create_task(process(house, store, routes(busy=True))("/gates", {}))
+    await store.died.wait()
+    [noted] = await house.app.store.read(lambda tx: tx.rows(sa.select(table.c.log)))
+    await lapse(house.app.store)
+    reply = await process(house, routes=routes(busy=False))("/gates", {})
+    assert reply.json() == {"way": "busy", "made": noted.log[0][1][1]}
+    hanging.cancel()
 
 
 async def test_what_cannot_be_noted_is_not_written(house: House, send: Sender) -> None:

@@ -76,3 +76,9 @@ def test_there_is_a_request_for_every_post_of_the_api() -> None:
 async def test_a_request_that_dies_at_any_instant_is_done_once(tmp_path: Path, name: str) -> None:
     async with open_house(tmp_path, quota=NO_LIMIT) as house:
         await check_done_once(BlockStorage(house), lambda: POSTS[name](house))
+
+
+async def test_the_successor_may_die_as_well(tmp_path: Path) -> None:
+    name = "POST /attachments with a connector"
+    async with open_house(tmp_path, quota=NO_LIMIT) as house:
+        await check_done_once(BlockStorage(house), lambda: POSTS[name](house), deaths=2)

@@ -125,3 +125,16 @@ class TestOpenApi:
         assert (facts["since"], facts["until"]) == ("3.27", None)
         (facts,) = self.paths["/boxes"]["post"]["x-openstack-routes"]
         assert (facts["policy"], facts["success"]) == ("volume:create", 202)
+
+
+def test_the_document_names_the_idempotency_key_on_posts_and_on_nothing_else() -> None:
+    described = document(block_storage(), Table(ROUTES))
+    named = {"$ref": "#/components/parameters/idempotency"}
+    assert described["components"]["parameters"]["idempotency"]["name"] == "Idempotency-Key"
+    methods = {
+        method
+        for operations in described["paths"].values()
+        for method, operation in operations.items()
+        if named in operation["parameters"]
+    }
+    assert methods == {"post"}
