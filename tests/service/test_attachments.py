@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from breezeblock.drivers.base import PermanentError
+from breezeblock.model.errors import UnderWay
+from breezeblock.store.store import WriteTx
 from tests.service.house import House
 
 SERVER = "11111111-1111-1111-1111-111111111111"
@@ -311,3 +313,15 @@ async def test_deleting_a_volume_that_is_connected_is_refused(house: House) -> N
     volume = await house.volume()
     await house.attachment(volume, "compute1")
     assert (await house.member.delete(f"/volumes/{volume}")).status_code == 400
+
+
+async def test_work_that_ends_just_when_it_is_found_under_way_refuses_nobody(house: House) -> None:
+    tries = []
+
+    def attach(_tx: WriteTx) -> str:
+        tries.append("once")
+        if len(tries) == 1:
+            raise UnderWay("Another operation on export v@compute1 is under way.")
+        return "attached"
+
+    assert await house.app.write_in_turn("v@compute1", attach) == "attached"

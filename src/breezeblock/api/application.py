@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias, TypeVar
 
 from breezeblock.config import Config
-from breezeblock.model.errors import Conflict
+from breezeblock.model.errors import UnderWay
 from breezeblock.model.operation import Operation
 from breezeblock.operations.submit import Caller
 from breezeblock.operations.waiting import Waiter
@@ -61,18 +61,19 @@ class Application:
         """As store.write, but when an operation on the resource is under way, wait for its end.
 
         For work that takes turns by nature (exports): the client should not have to try again.
-        Raises Conflict when it does not end in time.
+        Raises UnderWay when it does not end in time.
         """
         deadline = asyncio.get_running_loop().time() + self.config.api.operation_timeout
         while True:
             try:
                 return await self.store.write(fn)
-            except Conflict:
+            except UnderWay:
                 under_way = await self.store.read(lambda tx: operations.open_on(tx, resource_id))
                 left = deadline - asyncio.get_running_loop().time()
-                if under_way is None or left <= 0:
+                if left <= 0:
                     raise
-                await self.waiter.wait_for_end(under_way.id, left)
+                if under_way is not None:  # otherwise it has just ended
+                    await self.waiter.wait_for_end(under_way.id, left)
 
 
 ApiCall: TypeAlias = Call[Application]

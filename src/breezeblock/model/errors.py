@@ -10,6 +10,7 @@ status each becomes, nobody else does. Work that fails later, inside an operatio
     ├── NotFound            no such resource, or not one of the caller's project
     ├── Forbidden           the policy says no
     ├── Conflict            somebody else was first, or a name is taken
+    │   └── UnderWay        other work on the same resource has to end first
     ├── OverQuota           the project's quota does not allow it
     ├── Unavailable         an engine that we need (database, broker, backend) is away: try again
     └── OperationFailed     an operation that the caller waited for ended in a Failure
@@ -48,6 +49,10 @@ class Forbidden(BreezeblockError):
 
 class Conflict(BreezeblockError):
     """Another call was first, or the name is taken."""
+
+
+class UnderWay(Conflict):
+    """Other work on the same resource has to end first."""
 
 
 class OverQuota(BreezeblockError):

@@ -40,7 +40,7 @@ def submit(
 ) -> str:
     """Open an operation and have the first step's service woken; returns its id.
 
-    With a delay the first step is not due before so many seconds have passed. Raises Conflict when
+    With a delay the first step is not due before so many seconds have passed. Raises UnderWay when
     the resource has an open operation: then nothing is written.
     """
     operation = Operation(

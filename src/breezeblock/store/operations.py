@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from breezeblock.model.errors import Conflict, Failure
+from breezeblock.model.errors import Failure, UnderWay
 from breezeblock.model.operation import Operation
 from breezeblock.store.clock import db_now
 from breezeblock.store.store import ReadTx, WriteTx
@@ -36,13 +36,13 @@ def _operation(row: sa.Row[Any]) -> Operation:
 def insert(tx: WriteTx, operation: Operation, *, delay: float = 0.0) -> None:
     """Open an operation, due after `delay` seconds.
 
-    Raises Conflict when the resource has an open one (design, law 4).
+    Raises UnderWay when the resource has an open one (design, law 4).
     """
     values = {name: getattr(operation, name) for name in operation.__struct_fields__}
     now = tx.clock()
     values |= {"opened_at": now, "due_at": now + delay if delay else 0.0}
     if not tx.insert_once(operations, values):
-        raise Conflict(
+        raise UnderWay(
             f"Another operation on {operation.resource_type} {operation.resource_id} is under way."
         )
 
