@@ -10,12 +10,14 @@ import msgspec
 import pytest
 
 from breezeblock.drivers.base import Item, PermanentError, Snapshot, Volume
+from breezeblock.model.ids import new_id
 from breezeblock.model.invariants import check_quiet
 from breezeblock.model.operation import Operation
 from breezeblock.store import attachments, facts, operations, quotas
 from breezeblock.store.store import WriteTx
 from breezeblock.workflows import sweep_backend
 from breezeblock.workflows.sweep_backend import KEPT, SETTLED, Data, Report
+from tests.engines.postgres import Postgres
 from tests.service.fake_driver import FakeDriver
 from tests.service.house import PROJECT, House, open_house
 
@@ -378,6 +380,28 @@ async def test_however_many_ask_one_sweep_is_open_at_the_earliest_time(house: Ho
         )
     (planned,) = await sweeps(house)
     assert 295 < planned.due_at - planned.opened_at < 305
+
+
+async def test_on_postgresql_many_who_ask_at_once_open_one_sweep(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    database = postgres.create_database(f"sweeps_{new_id().replace('-', '')}")
+    async with open_house(tmp_path, database=database) as house:
+
+        async def ask(number: int) -> None:
+            delay = 0.0 if number % 3 else 600.0
+            await house.app.store.write(lambda tx: sweep_backend.request(tx, BACKEND, delay=delay))
+
+        gone = await house.volume()
+        await house.member.delete(f"/volumes/{gone}")
+        await house.quiet()
+        house.driver.create(Volume(gone, 1, "pool0"), None)
+        await asyncio.gather(*(ask(number) for number in range(30)))
+        await house.quiet()
+        found = await sweeps(house)
+        assert [one.is_open for one in found].count(True) <= 1
+        assert {one.state for one in found} <= {"open", "succeeded"}
+        assert house.driver.inventory() == []
 
 
 async def test_who_asks_while_a_sweep_is_made_gets_another_one(house: House) -> None:

@@ -49,7 +49,8 @@ def read(tx: ReadTx) -> Facts:
 
 def of_backend(tx: ReadTx, backend: str, held: Collection[Item]) -> Facts:
     """What the rules for backends need: the rows placed on one, those of what it holds though they
-    are placed elsewhere, and the work that is open."""
+    are placed elsewhere, and the work that is open. To be called before anything else is read."""
+    tx.stand_still()
     mine = on_host(backend)
     placed = {row.id: row for row in _all(tx, volumes, mine)}
     of_mine = sa.select(volumes.c.id).where(mine)

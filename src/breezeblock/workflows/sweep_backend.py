@@ -91,7 +91,9 @@ def examine(tx: WriteTx, backend: str, *, dry_run: bool) -> str | None:
     wanted = Data(dry_run=dry_run)
     found = operations.lock_open(tx, backend)
     if found is None:
-        return submit(tx, WORKFLOW, nobody(), backend, wanted, queue_of(backend))
+        with suppress(Conflict):  # another one has just been opened
+            return submit(tx, WORKFLOW, nobody(), backend, wanted, queue_of(backend))
+        return None
     if not _is_waiting(tx, found):
         return None
     planned = msgspec.convert(found.data, Data)
@@ -149,7 +151,8 @@ async def compare(run: Run[Data]) -> Outcome:
     """Look twice, remove what is nobody's, and report."""
     backend = run.operation.resource_id
     first, second = await _look(run, backend), await _look(run, backend)
-    wrong = [one for one in second.wrong(backend) if one in first.wrong(backend)]
+    before = first.wrong(backend)
+    wrong = [one for one in second.wrong(backend) if one in before]
     found = await run.doors.store.read(lambda tx: leftovers.judge(tx, backend, second.held, wrong))
     report = Report(
         dry_run=run.data.dry_run,
