@@ -19,7 +19,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from tests.crash.faults import CRASH, FLAVOURS, Flavour
+from tests.crash.faults import CRASH, FLAVOURS, RELAY, Flavour
 from tests.crash.stage import Actor, Order, Point, Remains, Stage
 
 
@@ -33,7 +33,7 @@ class Playable(Protocol):
         """The state that every run begins with. Made once."""
 
     def open(self, remains: Remains[Any], *, workers: int) -> Any:
-        """A world that begins so. It is a Stage with `settle`, `recover`, `violations`, …"""
+        """A world that begins so: a Stage that can settle, take_over, recover, hire, violations."""
 
     async def act(self, world: Any) -> Any:
         """What the client does."""
@@ -165,9 +165,8 @@ class Enumeration:
             world.plan = lambda *_: Order.GO
             stopped = [actor for actor in world.actors if not actor.alive]
             if stopped:
-                await world.recover(client)
+                await world.take_over(client)
             if flavour.undone:
-                # A frozen api makes its client believe that nothing has happened: he goes on.
                 await scenario.undo(world)
             if flavour.thaws:
                 for actor in stopped:
@@ -186,6 +185,47 @@ class Enumeration:
         finally:
             await world.close()
 
+    # -- late, and the one that takes over dies, too --------------------------------------------
+
+    async def relay(self, *, thorough: bool = False) -> None:
+        """Two strikes: see RELAY. The first is late where it matters most, before it calls a
+        driver; if `thorough`, before and after all that changes something."""
+        late = [one for one in self.rehearsal.points if one.actor != "api" and _matters(one)]
+        if not thorough:
+            late = [one for one in late if one.kind == "driver" and one.when == "before"]
+        tried = 0
+        for point in late:
+            taken_over = await self._relay(point)
+            for second in taken_over:
+                if second.actor not in (point.actor, "api") and _matters(second):
+                    tried += 1
+                    await self._relay(point, second)
+        self.tally.positions[RELAY] = tried
+
+    async def _relay(self, *strikes: Point) -> list[Point]:
+        """One case; the points of those who took over."""
+        numbers = {point.number for point in strikes}
+        scenario = self.scenario
+        world = scenario.open(self.prepared, workers=1)
+        world.plan = lambda _stage, _actor, point: (
+            Order.FREEZE if point.number in numbers else Order.GO
+        )
+        client = world.spawn(scenario.act(world))
+        try:
+            await world.settle(client)
+            began = len(world.points)
+            await world.take_over(client)
+            await world.take_over(client)
+            seen = world.points[began:]
+            for actor in world.actors:
+                actor.thaw()
+            await world.recover(client)
+            if len(strikes) > 1:
+                self._judge(RELAY, strikes, world, _problems(scenario, world, Strike()))
+            return seen
+        finally:
+            await world.close()
+
     # -- crashes, and crashes of the recovery --------------------------------------------------
 
     async def crashes(self, *, pairs: bool = True) -> None:
@@ -198,8 +238,19 @@ class Enumeration:
                 for second, rest, _ in _distinct(recovery, kept):
                     await self._recovery(rest, (point, second))
 
-    async def crash(self, *numbers: int) -> None:
-        """One case of `crashes`, by the numbers of its points."""
+    async def again(self, flavour: str, numbers: list[int]) -> None:
+        """One case once more, by the numbers of its points."""
+        points = self.rehearsal.points
+        if flavour == CRASH:
+            await self._crash(numbers)
+        elif flavour == RELAY:
+            late = points[numbers[0]]
+            seen = await self._relay(late)
+            await self._relay(late, *(one for one in seen if one.number in numbers[1:]))
+        else:
+            await self.play(by_name(flavour), points[numbers[0]])
+
+    async def _crash(self, numbers: list[int]) -> None:
         at: tuple[Point, ...] = ()
         points, left = self.rehearsal.points, self.rehearsal.left
         for number in numbers:
@@ -234,6 +285,11 @@ class Enumeration:
         if problems:
             failure = Failure(self.scenario.name, flavour, at, tuple(problems), world.trails())
             self.tally.failures.append(failure)
+
+
+def _matters(point: Point) -> bool:
+    """Whether somebody else could see the difference that this effect makes."""
+    return point.kind != "store.read"
 
 
 def _keeping_remains(world: Stage[Any]) -> list[Remains[Any]]:

@@ -38,6 +38,8 @@ class Flavour:
     helped: bool = False
 
     def strikes_at(self, point: Point) -> bool:
+        if self.undone and point.actor == "api":
+            return False  # the client takes it back by the same api
         return self.when in (None, point.when) and point.kind.startswith(self.kinds)
 
     def plan(self, number: int) -> Plan:
@@ -70,6 +72,10 @@ def _away() -> Exception:
 
 CRASH = "crash"
 """Every process dies at that point. Not a plan of a run: it goes on from what was left there."""
+
+RELAY = "late, and the next one dies"
+"""A worker is late; the one that takes over dies at each of its points; a third one finishes; then
+both wake up. Played by the enumeration, since it strikes twice."""
 
 FLAVOURS: tuple[Flavour, ...] = (
     Flavour("death of one", "the process dies there, the others live on"),

@@ -334,6 +334,14 @@ SCENARIOS: tuple[Scenario, ...] = (
         patience=2 * CHECK_PATIENCE,
     ),
     Scenario(
+        "sweep a healthy backend",
+        sweep_backend.WORKFLOW.name,
+        do.sweeping,
+        do.stored,
+        setup=do.connected,
+        good={"in-use 1 compute1"},
+    ),
+    Scenario(
         "sweep a backend",
         sweep_backend.WORKFLOW.name,
         do.sweeping,

@@ -45,6 +45,7 @@ from breezeblock.store.store import StoreUnavailable, WriteTx
 from breezeblock.store.tables import operations, pools, volume_types
 from breezeblock.store.tables import services as service_rows
 from breezeblock.web.app import AsgiApp, make_app
+from breezeblock.web.idempotency import Idempotency
 from breezeblock.web.service import block_storage
 from breezeblock.workflows import sweep_backend
 from breezeblock.workflows.doors import SCHEDULER, Doors, Scheduling
@@ -245,19 +246,29 @@ class World(Stage[Backends]):
             return None
         return max(first - self.clock, 0.0) + 0.01
 
-    async def recover(self, *clients: asyncio.Task[Any]) -> None:
-        """What a deployment does after a crash: new workers, polls, sweeps, until it is quiet."""
+    async def take_over(self, *clients: asyncio.Task[Any]) -> None:
+        """A fresh worker, if none lives, does what is left when the leases have expired."""
         if not self.workers:
             self.hire()
         self.report()
         await self.settle(*clients)
+
+    async def recover(self, *clients: asyncio.Task[Any]) -> None:
+        """What a deployment does after a crash: it takes over, ends what is overdue and moves what
+        is stranded, and looks through its backends when something is wrong there."""
+        await self.take_over(*clients)
         engine = self.worker.engine
         await end_overdue(engine, _config().operations.deadline)
         await move_on_stranded(engine, _config().service_down_time)
-        await self.sweep_backends()
+        if self.violations():
+            await self.sweep_backends()
 
     async def sweep_backends(self) -> None:
-        """One inventory sweep of each backend, and a second one where the first asks for it."""
+        """One inventory sweep of each backend, and a second one where the first asks for it.
+
+        It comes by itself, too, only later. A healthy backend need not be swept in every run: that
+        this changes nothing is a scenario of its own.
+        """
         for driver in self.drivers:
             name = f"{HOST}@{driver.config.name}"
             self.write(partial(sweep_backend.request, backend=name))
@@ -307,15 +318,29 @@ _HERE: ContextVar[Application] = ContextVar("application")
 class _ApplicationHere:
     """Stands for the application of the world that the request is made in."""
 
+    # A request with an idempotency key gets a copy with a journal: one of the real application.
+    __dataclass_fields__ = Application.__dataclass_fields__
+    __class__ = Application  # type: ignore[assignment]
+
     def __getattr__(self, name: str) -> Any:
         return getattr(_HERE.get(), name)
+
+
+class _StoreHere:
+    """Stands for that application's store."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(_HERE.get().store, name)
 
 
 @cache
 def _api() -> AsgiApp:
     service = block_storage(max_limit=_config().api.max_limit)
-    here = _ApplicationHere()
-    return make_app(service, ROUTES, app=here, authenticator=Personas(), policy=POLICY)
+    here: Any = _ApplicationHere()
+    keys = Idempotency(_StoreHere(), LEASE, patience=LEASE)  # type: ignore[arg-type]
+    return make_app(
+        service, ROUTES, app=here, authenticator=Personas(), policy=POLICY, idempotency=keys
+    )
 
 
 @cache
