@@ -117,18 +117,20 @@ async def _disturb(wanted: Wanted, stage: Stage, owners: Sequence[Client], tally
     observer = Observer(stage.urls, tally)
     watching = asyncio.create_task(observer.run())
     working = [asyncio.create_task(owner.run(stop)) for owner in owners]
-    await asyncio.sleep(WARM_UP)
-    await Nemesis(stage, wanted.seed, tally).run(tally.began + wanted.seconds)
-    await stage.deployment.until_ready()
-    stop.set()
     try:
+        await asyncio.sleep(WARM_UP)
+        await Nemesis(stage, wanted.seed, tally).run(tally.began + wanted.seconds)
+        if not await stage.until_up():
+            tally.wrong("not-up", "", "The services do not come up again.")
+        stop.set()
         async with asyncio.timeout(FINISHES_WITHIN):
             await asyncio.gather(*working)
     except TimeoutError:
         tally.wrong("clients-stuck", "", "Some clients do not come to an end.")
-    watching.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await watching
+    finally:
+        for task in (watching, *working):
+            task.cancel()
+        await asyncio.gather(watching, *working, return_exceptions=True)
     return observer.samples
 
 

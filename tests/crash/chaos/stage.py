@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ BACKEND = "local"
 QUOTA = {"volumes": 12, "snapshots": 12, "gigabytes": 45}
 DEADLINE = 40.0
 STOPS_WITHIN = 25.0
+STARTS_WITHIN = 180.0
+"""Seconds; generous, for machines that have other things to do."""
+REPORTING = {"cinder-scheduler", "cinder-volume"}
 
 
 def settings(databases: Mapping[str, str], bus: str, port: int) -> Mapping[str, Any]:
@@ -68,12 +72,24 @@ class Stage:
         self.urls = {part: self.database.create_database(name) for part, name in names.items()}
         port = free_port()
         self.deployment = Deployment(settings(self.urls, self.broker.url, port), ROLES, port=port)
-        await self.deployment.start()
+        for name in self.services:
+            self.launch(name)
+        if not await self.until_up():
+            raise RuntimeError(f"the services do not start: {self.deployment.logs()}")
 
     @property
     def services(self) -> dict[str, tuple[str, ...]]:
         """Name of each process → its roles."""
         return {f"{number}-{'-'.join(roles)}": roles for number, roles in enumerate(ROLES)}
+
+    async def until_up(self) -> bool:
+        """Wait until all services are up; whether they are in time."""
+        deadline = time.monotonic() + STARTS_WITHIN
+        while not await self.is_up():
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(0.3)
+        return True
 
     async def is_up(self) -> bool:
         """Whether both APIs answer, and all services have reported of late."""
@@ -85,7 +101,9 @@ class Stage:
                 reply = await one.http.get(f"{compute}/healthcheck")
         except (httpx2.HTTPError, TimeoutError, KeyError, ValueError):
             return False
-        return reply.status_code == 200 and all(service["state"] == "up" for service in told)
+        binaries = {service["binary"] for service in told if service["state"] == "up"}
+        all_up = all(service["state"] == "up" for service in told)
+        return reply.status_code == 200 and all_up and binaries >= REPORTING
 
     @property
     def backend_directory(self) -> Path:
