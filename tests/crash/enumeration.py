@@ -16,7 +16,7 @@ Knows no workflow and no world: both are the scenario's.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from tests.crash.faults import CRASH, FLAVOURS, RELAY, Flavour
@@ -161,29 +161,29 @@ class Enumeration:
         try:
             await world.settle(client)
             struck = world.points[point.number]
-            assert struck.label == point.label, f"not repeatable: {struck} was {point}"
+            assert struck == point, f"not repeatable: {struck} was {point}"
             world.plan = lambda *_: Order.GO
             stopped = [actor for actor in world.actors if not actor.alive]
-            if stopped:
+            strike = self._strike(flavour, point)
+            if stopped and flavour.undone:
                 await world.take_over(client)
-            if flavour.undone:
                 await scenario.undo(world)
-            if flavour.thaws:
-                for actor in stopped:
-                    actor.thaw()
+            elif stopped:
+                await world.recover(client)
+                self._judge(flavour.name, (point,), world, _problems(scenario, world, strike))
+            for actor in stopped:
+                actor.thaw()
             await world.recover(client)
-            accepted = point.number >= self.rehearsal.accepted
-            strike = Strike(
-                may_fail=flavour.may_fail,
-                begun=accepted or flavour.thaws,
-                # Who takes back what has not been accepted yet finds nothing.
-                undone=flavour.undone and accepted,
-            )
             if client.done():
                 client.exception()  # the service did not answer: he has nothing to say
+            strike = replace(strike, begun=strike.begun or bool(stopped))
             self._judge(flavour.name, (point,), world, _problems(scenario, world, strike))
         finally:
             await world.close()
+
+    def _strike(self, flavour: Flavour, point: Point) -> Strike:
+        accepted = point.number >= self.rehearsal.accepted
+        return Strike(may_fail=flavour.may_fail, begun=accepted, undone=flavour.undone)
 
     # -- late, and the one that takes over dies, too --------------------------------------------
 

@@ -22,9 +22,9 @@ class Flavour:
     """One sort of fault, which strikes once.
 
     `kinds`: prefixes of the effects that it concerns ("" all), `when` on which side of them (None:
-    both). `may_fail`: the work may end badly, if it says why. `thaws`: the actor that is frozen
-    goes on once others have finished its work, and with `undone` after the client has taken back
-    what was done. `helped`: another worker joins when it strikes.
+    both). `may_fail`: the work may end badly, if it says why. `undone`: an actor that is frozen
+    goes on only after the client has taken back what was done. `helped`: another worker joins when
+    it strikes.
     """
 
     name: str
@@ -33,7 +33,6 @@ class Flavour:
     when: When | None = None
     strike: Callable[[], Order] = lambda: Order.FREEZE
     may_fail: bool = False
-    thaws: bool = False
     undone: bool = False
     helped: bool = False
 
@@ -78,12 +77,13 @@ RELAY = "late, and the next one dies"
 both wake up. Played by the enumeration, since it strikes twice."""
 
 FLAVOURS: tuple[Flavour, ...] = (
-    Flavour("death of one", "the process dies there, the others live on"),
-    Flavour("late", "its lease runs out, another worker finishes, then it wakes up", thaws=True),
+    Flavour(
+        "dead or late",
+        "the process stops there, and others finish its work as if it were dead; then it wakes up",
+    ),
     Flavour(
         "late, undone",
-        "as late, but the client has taken the work back before the first wakes up",
-        thaws=True,
+        "the client has taken the work back before the one that stopped wakes up",
         undone=True,
     ),
     _driver(
