@@ -16,6 +16,8 @@ from breezeblock.api.routes import ROUTES
 from breezeblock.drivers.base import PermanentError
 from breezeblock.model.errors import Conflict
 from breezeblock.model.ids import new_id
+from breezeblock.services import compute
+from breezeblock.services.scheduler import SchedulerService
 from breezeblock.store import idempotency_keys
 from breezeblock.store.store import Store
 from breezeblock.store.tables import idempotency_keys as table
@@ -252,6 +254,23 @@ async def test_a_key_is_forgotten_after_a_day(house: House, send: Sender) -> Non
     await store.write(lambda tx: tx.run(table.update().values(expires_at=a_day)))
     assert await store.write(idempotency_keys.forget_expired) == 1
     assert (await send("/volumes", {"volume": {"size": 2}})).status_code == 202
+
+
+@pytest.mark.parametrize("service", ["block storage", "compute"])
+async def test_the_service_forgets_by_itself(house: House, send: Sender, service: str) -> None:
+    await send("/volumes", ONE)
+    store, engine, config = house.app.store, house.engine, house.app.config
+    assert engine is not None
+    await store.write(lambda tx: tx.run(table.update().values(expires_at=1.0)))
+    sweep = (
+        SchedulerService(store, engine, config)._report_and_sweep()
+        if service == "block storage"
+        else compute._sweep(engine, config)
+    )
+    sweeping = asyncio.create_task(sweep)
+    while await store.read(lambda tx: tx.rows(sa.select(table))):
+        await asyncio.sleep(0.01)
+    sweeping.cancel()
 
 
 async def test_nothing_but_the_answer_is_kept_in_the_end(house: House, send: Sender) -> None:
