@@ -37,6 +37,8 @@ class Cloud(World):
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(self._note)
+        self.escaped: list[BaseException] = []
         super().__init__(hire=2)
         self.weather = Weather()
         self.plan = self.weather
@@ -47,6 +49,12 @@ class Cloud(World):
     def clock(self) -> float:
         """As the world's, also between two steps of a history, when its loop stands still."""
         return self._loop.time() + self._offset
+
+    def _note(self, _loop: asyncio.AbstractEventLoop, told: dict[str, Any]) -> None:
+        """Nothing may come out of a task that nobody looks after, but that the database is away."""
+        error = told.get("exception")
+        if error is not None and not isinstance(error, StoreUnavailable):
+            self.escaped.append(error)
 
     # -- the API -------------------------------------------------------------------------------
 

@@ -19,7 +19,13 @@ from typing import Any, TypeVar
 from unittest.mock import patch
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
 
 from breezeblock.store import operations
 from breezeblock.workflows import sweep_backend
@@ -40,6 +46,31 @@ NOBODY = "00000000-0000-4000-8000-000000000000"
 """An id that nothing has."""
 TROUBLE = (500, 503)
 """The work failed, or something was away: whether it was done is not known."""
+
+WRONG: tuple[tuple[str, str, Any, int], ...] = (
+    *(
+        ("POST", "/volumes", {"volume": wish}, code)
+        for wish, code in (
+            ({"size": 0}, 400),
+            ({"size": "many"}, 400),
+            ({}, 400),
+            ({"size": 1, "volume_type": "unheard-of"}, 404),
+            ({"size": 1, "snapshot_id": NOBODY}, 404),
+            ({"size": 1, "source_volid": NOBODY}, 404),
+            ({"size": 1, "availability_zone": "elsewhere"}, 400),
+            ({"size": 1, "multiattach": True}, 400),
+        )
+    ),
+    ("GET", "/volumes/{}", None, 404),
+    ("DELETE", "/volumes/{}", None, 404),
+    ("DELETE", "/volumes/{}?cascade=true", None, 404),
+    ("POST", "/volumes/{}/action", {"os-extend": {"new_size": 9}}, 404),
+    ("POST", "/volumes/{}/action", {"os-reserve": {}}, 404),
+    ("POST", "/volumes/{}/action", {"os-detach": {}}, 404),
+    ("DELETE", "/snapshots/{}", None, 404),
+    ("DELETE", "/attachments/{}", None, 404),
+)
+"""Calls that are refused whatever the state: method, path, body, status."""
 
 which = st.integers(0, 5)
 lost = st.sampled_from([False, False, False, True])
@@ -68,6 +99,8 @@ class Tally:
     rules: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     answers: Counter[int] = field(default_factory=Counter)
+    certain: Counter[bool] = field(default_factory=Counter)
+    """Whether the model knew the one answer that a call could be given."""
     examples: int = 0
 
 
@@ -163,6 +196,7 @@ class History(RuleBasedStateMachine):
         reply, asked = self.send(method, path, body, **how)
         options = self.options(about, step, limited)
         if reply is not None and reply.status not in TROUBLE:
+            TALLY.certain[len({code for code, _ in options}) == 1] += 1
             try:
                 if lose:
                     about.unanswered(options)
@@ -225,7 +259,7 @@ class History(RuleBasedStateMachine):
         return [one for one in self.snapshots if self.parents[one.ident] is parent]
 
     def has_children(self, parent: Belief[Volume]) -> Collection[bool]:
-        known = [one for one in self.children(parent)]
+        known = self.children(parent)
         for one in known:
             one.present(self.cloud.clock, self.calm)
         if any(not one.may_be_gone for one in known):
@@ -238,6 +272,29 @@ class History(RuleBasedStateMachine):
 
     # -- volumes -------------------------------------------------------------------------------
 
+    @initialize(
+        sizes=st.lists(st.integers(1, 3), min_size=1, max_size=3),
+        shared=st.booleans(),
+        frozen=st.booleans(),
+        attached=st.sampled_from(("not", "reserved", "connected", "complete")),
+    )
+    def begin(self, sizes: list[int], shared: bool, frozen: bool, attached: str) -> None:
+        """Some volumes, the first with a snapshot and an attachment, perhaps."""
+        with self.noticing():
+            for number, size in enumerate(sizes):
+                more = {"volume_type": "shared"} if shared and number == 0 else {}
+                self.create_volume(
+                    {"size": size, **more}, size, False, False, shared=shared and number == 0
+                )
+                self.look_at(self.volumes[-1])
+            if frozen:
+                self.snap(0, lose=False, key=False)
+            if attached != "not":
+                self.attach_to(0, 0, connected=attached != "reserved", lose=False)
+            if attached == "complete":
+                self.complete_use(0, lose=False)
+
+    @precondition(lambda self: len(self.volumes) < 6)
     @step(size=st.integers(1, 3), shared=st.booleans(), lose=lost, key=st.booleans())
     def create(self, size: int, shared: bool, lose: bool, key: bool) -> None:
         more = {"volume_type": "shared"} if shared else {}
@@ -388,6 +445,9 @@ class History(RuleBasedStateMachine):
     @precondition(lambda self: self.volumes)
     @step(number=which, lose=lost, key=st.booleans())
     def take_snapshot(self, number: int, lose: bool, key: bool) -> None:
+        self.snap(number, lose=lose, key=key)
+
+    def snap(self, number: int, *, lose: bool, key: bool) -> None:
         parent = self.volume(number)
         name = f"snapshot-{next(self.numbers)}"
         most = max((one.most for one in parent.ways), default=0)
@@ -441,6 +501,9 @@ class History(RuleBasedStateMachine):
     @precondition(lambda self: self.volumes)
     @step(number=which, server=st.integers(0, 2), connected=st.booleans(), lose=lost)
     def attach(self, number: int, server: int, connected: bool, lose: bool) -> None:
+        self.attach_to(number, server, connected=connected, lose=lose)
+
+    def attach_to(self, number: int, server: int, *, connected: bool, lose: bool) -> None:
         about = self.volume(number)
         wish: dict[str, Any] = {"volume_uuid": about.ident, "instance_uuid": _server(server)}
         use = Use("new", _server(server))
@@ -479,6 +542,9 @@ class History(RuleBasedStateMachine):
     @precondition(lambda self: self.uses)
     @step(number=which, lose=lost)
     def complete(self, number: int, lose: bool) -> None:
+        self.complete_use(number, lose=lose)
+
+    def complete_use(self, number: int, *, lose: bool) -> None:
         about, ident = self.uses[number % len(self.uses)]
         self.ask(
             about,
@@ -550,43 +616,15 @@ class History(RuleBasedStateMachine):
 
     # -- what is not allowed, whatever the state -------------------------------------------------
 
-    @step(
-        wish=st.sampled_from(
-            (
-                ({"size": 0}, 400),
-                ({"size": -3}, 400),
-                ({"size": "many"}, 400),
-                ({}, 400),
-                ({"size": 1, "volume_type": "unheard-of"}, 404),
-                ({"size": 1, "snapshot_id": NOBODY}, 404),
-                ({"size": 1, "source_volid": NOBODY}, 404),
-                ({"size": 1, "availability_zone": "elsewhere"}, 400),
-                ({"size": 1, "multiattach": True}, 400),
-            )
-        )
-    )
-    def create_what_cannot_be(self, wish: tuple[dict[str, Any], int]) -> None:
-        self.refused("POST", "/volumes", {"volume": wish[0]}, code=wish[1])
-
-    @step(
-        number=which,
-        stranger=st.booleans(),
-        call=st.sampled_from(
-            (
-                ("GET", "", None),
-                ("DELETE", "", None),
-                ("DELETE", "?cascade=true", None),
-                ("POST", "/action", {"os-extend": {"new_size": 9}}),
-                ("POST", "/action", {"os-reserve": {}}),
-                ("POST", "/action", {"os-detach": {}}),
-            )
-        ),
-    )
-    def use_what_is_not_mine(self, number: int, stranger: bool, call: tuple[str, str, Any]) -> None:
+    @step(number=which, stranger=st.booleans(), call=st.sampled_from(WRONG))
+    def ask_what_cannot_be(
+        self, number: int, stranger: bool, call: tuple[str, str, Any, int]
+    ) -> None:
+        """`stranger`: on a volume of another project; else on one that nobody has."""
         ident = self.volume(number).ident if stranger and self.volumes else NOBODY
-        method, rest, body = call
+        method, path, body, code = call
         project = OTHER if stranger else PROJECT
-        self.refused(method, f"/volumes/{ident}{rest}", body, code=404, project=project)
+        self.refused(method, path.format(ident), body, code=code, project=project)
 
     def refused(self, method: str, path: str, body: Any, *, code: int, **how: Any) -> None:
         reply, _ = self.send(method, path, body, **how)
@@ -717,7 +755,7 @@ class History(RuleBasedStateMachine):
     # -- faults --------------------------------------------------------------------------------
 
     @step(
-        name=st.sampled_from(("death of one", "late")),
+        name=st.sampled_from(("dies", "sleeps")),
         who=st.sampled_from(("worker", "worker", "api")),
         wait=st.integers(0, 12),
     )
@@ -759,15 +797,14 @@ class History(RuleBasedStateMachine):
 
     @step(number=st.integers(0, 1))
     def backend_offline(self, number: int) -> None:
+        """It answers nothing and its service does not report; or it is back."""
         name = self.cloud.backend(number)
-        self.cloud.weather.struck["backend offline"] += 1
-        self.cloud.offline.add(name)
-
-    @precondition(lambda self: self.cloud.offline)
-    @step()
-    def backends_back(self) -> None:
-        self.cloud.offline.clear()
-        self.cloud.report()
+        if name in self.cloud.offline:
+            self.cloud.offline.remove(name)
+            self.cloud.report()
+        else:
+            self.cloud.offline.add(name)
+            self.cloud.weather.struck["backend offline"] += 1
 
     @precondition(lambda self: self.cloud.weather.asleep)
     @step(number=which)
@@ -787,21 +824,23 @@ class History(RuleBasedStateMachine):
     def time_passes(self, seconds: int) -> None:
         self.run(self.cloud.live(seconds))
 
-    @step()
-    def scheduler_sweep(self) -> None:
-        self.run(self.cloud.sweep())
-
-    @step(number=st.integers(0, 1))
-    def inventory_sweep(self, number: int) -> None:
-        backend = self.cloud.backend(number)
-        self.cloud.write(partial(sweep_backend.request, backend=backend))
-        self.run(self.cloud.look_for_work())
+    @step(inventory=st.booleans(), number=st.integers(0, 1))
+    def sweep(self, inventory: bool, number: int) -> None:
+        """What a scheduler does now and then, or a volume service."""
+        if inventory:
+            backend = self.cloud.backend(number)
+            self.cloud.write(partial(sweep_backend.request, backend=backend))
+            self.run(self.cloud.look_for_work())
+        else:
+            self.run(self.cloud.sweep())
 
     # -- what must be true ---------------------------------------------------------------------
 
     @invariant()
     def nothing_is_wrong(self) -> None:
         with self.noticing():
+            if self.cloud.escaped:
+                raise self.cloud.escaped[0]
             self.check(self.cloud.violations(quiet=False, inventories=self.calm))
 
     def check(self, wrong: Collection[Any]) -> None:

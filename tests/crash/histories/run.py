@@ -24,6 +24,7 @@ class Figures:
     rules: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     answers: Counter[int] = field(default_factory=Counter)
+    certain: Counter[bool] = field(default_factory=Counter)
     seconds: float = 0.0
 
     def add(self, other: Figures) -> None:
@@ -33,6 +34,7 @@ class Figures:
         self.rules += other.rules
         self.faults += other.faults
         self.answers += other.answers
+        self.certain += other.certain
         self.seconds += other.seconds
 
     def as_dict(self) -> dict[str, Any]:
@@ -46,6 +48,7 @@ class Figures:
             "seconds": round(self.seconds, 1),
             **most,
             "answers": answers,
+            "foretold": round(self.certain[True] / max(1, self.certain.total()), 3),
         }
 
 
@@ -79,5 +82,6 @@ def run(number: int, examples: int, steps: int, *, shrink: bool = True) -> Figur
         tally.rules,
         tally.faults,
         tally.answers,
+        tally.certain,
         time.monotonic() - began,
     )

@@ -13,7 +13,9 @@ from typing import Any
 from tests.crash.faults import FLAVOURS, Flavour
 from tests.crash.stage import Actor, Order, Point, Stage
 
-BY_NAME = {one.name: one for one in FLAVOURS if not one.undone}
+DIES = Flavour("dies", "the process goes no further, for ever")
+SLEEPS = Flavour("sleeps", "the process stands still, and wakes up much later")
+BY_NAME = {one.name: one for one in (*FLAVOURS, DIES, SLEEPS)}
 
 
 @dataclass
@@ -57,6 +59,6 @@ class Weather:
         if fault.times <= 0:
             self.due.remove(fault)
         self.struck[f"{fault.flavour.name} ({actor.name.rstrip('0123456789')})"] += 1
-        if fault.flavour.thaws:
+        if fault.flavour is SLEEPS:
             self.asleep.append(actor)
         return fault.flavour.strike()
