@@ -7,7 +7,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-from breezeblock.drivers.base import PermanentError
+from breezeblock.drivers.base import PermanentError, TemporaryError
 from breezeblock.workflows import sweep_backend
 from tests.crash.asgi import Reply
 from tests.crash.world import World
@@ -112,6 +112,30 @@ async def legacy_connected(world: World, known: Known) -> None:
         assert reply.status < 300, reply.json
 
 
+async def reserved(world: World, known: Known, **wishes: Any) -> None:
+    """A volume with an attachment that is not complete: `known.attachment`."""
+    await made(world, known)
+    body = {"attachment": {"volume_uuid": known.volume, **wishes}}
+    reply = await world.ask("POST", "/attachments", body)
+    assert reply.status == 200, reply.json
+    known.attachment = reply.json["attachment"]["id"]
+
+
+async def half_connected(world: World, known: Known) -> None:
+    await reserved(world, known, connector=HOST)
+
+
+async def legacy_reserved(world: World, known: Known) -> None:
+    await made(world, known)
+    task = world.spawn(in_turn(world, known, ("os-reserve", "os-initialize_connection")))
+    await world.settle(task)
+
+
+async def made_without_limits(world: World, known: Known) -> None:
+    await unlimited(world, known)
+    await made(world, known)
+
+
 def creating(**wishes: Any) -> Act:
     """`$volume` and `$snapshot` in the wishes stand for what was prepared."""
 
@@ -167,6 +191,23 @@ async def detached(world: World, known: Known) -> None:
 
 async def first_refuses(world: World, _known: Known) -> None:
     world.drivers[0].failures["create"] = PermanentError("It is full.", remedy="Free space.")
+
+
+async def first_not_ready(world: World, _known: Known) -> None:
+    world.drivers[0].failures["create"] = TemporaryError("Not now.")
+
+
+async def deleting_and(world: World, known: Known, action: dict[str, Any]) -> Reply:
+    """Something an administrator does while a volume is being deleted."""
+    reply = await world.call("DELETE", f"/volumes/{known.volume}")
+    if reply.status != 202:
+        return reply
+    return await world.call("POST", f"/volumes/{known.volume}/action", action, role="admin")
+
+
+async def connecting(world: World, known: Known) -> Reply:
+    path = f"/attachments/{known.attachment}"
+    return await world.call("PUT", path, {"attachment": {"connector": HOST}})
 
 
 async def creating_and(world: World, known: Known, action: dict[str, Any]) -> Reply:

@@ -43,8 +43,8 @@ def judge(
 ) -> list[Violation]:
     """The same differences, told apart by what follows from them; what can be put right first.
 
-    `leftover`s from orphans, volumes that have `grown` from those that shrank. What goes, stays or
-    is missing with its volume is told with that.
+    `leftover`s from orphans, volumes that have `grown` from those that shrank. What goes or stays
+    with its volume is told with that.
     """
     items = list(held)
     here = {item.id for item in items if item.kind == "volume"}
@@ -56,8 +56,6 @@ def judge(
             case "export-without-attachment" if not placed_here:
                 if one.subject not in here:
                     found.append(_judged_orphan(tx, backend, replace(one, rule="orphan")))
-            case "attachment-without-export" if one.subject not in here:
-                pass
             case "size" if volume and one.item and (one.item.size or 0) > volume.size:
                 found.append(replace(one, rule=GROWN))
             case "orphan":

@@ -250,6 +250,12 @@ def test_an_attachment_without_its_export_is_seen() -> None:
     assert broken(held=HELD[:2]) == ["attachment-without-export"]
 
 
+def test_a_volume_that_is_not_there_is_told_once_and_not_for_each_of_its_exports() -> None:
+    assert broken(held=[]) == ["missing", "missing"]
+    half_deleted = replace(HEALTHY, volumes={"v": but(VOLUME, status="error_deleting")})
+    assert broken(half_deleted, held=[]) == ["missing"]  # the snapshot
+
+
 def test_work_on_an_export_excuses_that_export_only() -> None:
     elsewhere = work(resource_id="v@c2", due_at=NOW + 99)
     here = work(resource_id="v@c1", due_at=NOW + 99)

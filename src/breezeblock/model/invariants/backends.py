@@ -82,11 +82,18 @@ def exports_have_attachments(
 def attachments_have_exports(
     facts: Facts, backend: str, held: Sequence[Item]
 ) -> Iterator[Violation]:
-    """A host whose attachment is connected can reach the volume."""
+    """A host whose attachment is connected can reach the volume.
+
+    A volume that is not there at all takes its exports along: whether it may be missing is said by
+    the rule above.
+    """
+    here = {item.id for item in held if item.kind == "volume"}
     exported = {(item.id, item.host) for item in held if item.kind == "export"}
     for one in facts.attachments:
         volume = facts.volumes.get(one.volume_id)
-        if volume is None or volume.backend != backend or one.connection_info is None:
+        if volume is None or volume.backend != backend or volume.id not in here:
+            continue
+        if one.connection_info is None:
             continue
         busy = facts.is_open(f"{one.volume_id}@{one.host}") or facts.is_open(one.volume_id)
         if not busy and (one.volume_id, one.host) not in exported:
