@@ -22,6 +22,9 @@ from typing import Any, Protocol
 from tests.crash.faults import CRASH, FLAVOURS, RELAY, Flavour
 from tests.crash.stage import Actor, Order, Point, Remains, Stage
 
+OUTSIDE = ("driver", "host")
+"""Kinds of effects on what knows no leases: storage backends, hypervisors."""
+
 
 class Playable(Protocol):
     """What is enumerated. The worlds are its own; so is what an end is called."""
@@ -188,11 +191,11 @@ class Enumeration:
     # -- late, and the one that takes over dies, too --------------------------------------------
 
     async def relay(self, *, thorough: bool = False) -> None:
-        """Two strikes: see RELAY. The first is late where it matters most, before it calls a
-        driver; if `thorough`, before and after all that changes something."""
+        """Two strikes: see RELAY. The first is late where it matters most, before it calls what
+        is OUTSIDE; if `thorough`, before and after all that changes something."""
         late = [one for one in self.rehearsal.points if one.actor != "api" and _matters(one)]
         if not thorough:
-            late = [one for one in late if one.kind == "driver" and one.when == "before"]
+            late = [one for one in late if one.kind in OUTSIDE and one.when == "before"]
         tried = 0
         for point in late:
             taken_over = await self._relay(point)
@@ -238,7 +241,9 @@ class Enumeration:
                 for second, rest, _ in _distinct(recovery, kept):
                     await self._recovery(rest, (point, second))
 
-    async def again(self, flavour: str, numbers: list[int]) -> None:
+    async def again(
+        self, flavour: str, numbers: list[int], flavours: Iterable[Flavour] = FLAVOURS
+    ) -> None:
         """One case once more, by the numbers of its points."""
         points = self.rehearsal.points
         if flavour == CRASH:
@@ -248,7 +253,8 @@ class Enumeration:
             seen = await self._relay(late)
             await self._relay(late, *(one for one in seen if one.number in numbers[1:]))
         else:
-            await self.play(by_name(flavour), points[numbers[0]])
+            known = {one.name: one for one in flavours}
+            await self.play(known[flavour], points[numbers[0]])
 
     async def _crash(self, numbers: list[int]) -> None:
         at: tuple[Point, ...] = ()
@@ -320,7 +326,3 @@ def _problems(scenario: Playable, world: Any, strike: Strike) -> list[str]:
     problems = [str(one) for one in world.violations()]
     wrong = scenario.problem(world, strike)
     return [*problems, wrong] if wrong else problems
-
-
-def by_name(name: str) -> Flavour:
-    return next(one for one in FLAVOURS if one.name == name)

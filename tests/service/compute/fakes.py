@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,6 +70,22 @@ class FakeHypervisor(Hypervisor):
         self.specs: dict[str, GuestSpec] = {}
         self.sizes: dict[str, int] = {}
         self.missing: HostError | None = None
+        self.reaches: Callable[[str], bool] = lambda _volume_id: True
+
+    def copy(self) -> FakeHypervisor:
+        """Another one with the same guests, that is told to fail in the same way."""
+        other = FakeHypervisor(Effects())
+        other.failures = {verb: deque(errors) for verb, errors in self.failures.items()}
+        other.guests = dict(self.guests)
+        other.specs = dict(self.specs)
+        other.sizes = dict(self.sizes)
+        other.missing = self.missing
+        return other
+
+    def state(self) -> Any:
+        """Its guests and their disks, as a value."""
+        failing = {verb: len(errors) for verb, errors in self.failures.items()}
+        return (frozenset(self.guests.items()), frozenset(self.sizes.items()), failing)
 
     def fail(self, verb: str, error: Exception, times: int = 1) -> None:
         self.failures[verb] = deque([error] * times)
@@ -92,6 +109,7 @@ class FakeHypervisor(Hypervisor):
             raise self.missing
         guest = self.guests.get(spec.uuid)
         if guest is None or guest.state is GuestState.STOPPED:
+            self._check_reach(spec.disks)
             self.specs[spec.uuid] = spec
             guest = Guest(spec.uuid, spec.name, GuestState.RUNNING)
             self.guests[spec.uuid] = guest
@@ -128,9 +146,16 @@ class FakeHypervisor(Hypervisor):
         guest = await self.describe(uuid)
         if guest.state is GuestState.STOPPED:
             raise GuestNotRunning(f"Guest {uuid} is stopped: {guest.reason}")
+        self._check_reach([disk])
         device = self._plug(uuid, disk)
         self.effects.end(what)
         return device
+
+    def _check_reach(self, disks: Iterable[Disk]) -> None:
+        """A disk is plugged only when the storage answers."""
+        for disk in disks:
+            if not self.reaches(disk.volume_id):
+                raise HostError(f"The storage of volume {disk.volume_id} does not let us in.")
 
     def _plug(self, uuid: str, disk: Disk) -> str:
         guest = self.guests[uuid]
