@@ -114,6 +114,16 @@ async def test_connecting_again_gives_the_same_answer(house: House) -> None:
     assert again.json() == first.json()
 
 
+async def test_a_guest_that_has_the_volume_keeps_it_when_its_host_is_connected_late(
+    house: House,
+) -> None:
+    volume = await house.volume()
+    ident = await house.in_use(volume, "compute1")
+    reply = await _connect(house, ident, {"host": "compute1", "mountpoint": "/dev/vdb"})
+    assert (reply.status_code, reply.json()["attachment"]["status"]) == (200, "attached")
+    assert await house.status(volume) == "in-use"
+
+
 async def test_an_attachment_belongs_to_one_host(house: House) -> None:
     volume = await house.volume()
     ident = await house.attachment(volume, "compute1")

@@ -101,8 +101,9 @@ class BlockStorage:
         answer = await self._call("GET", "/volumes/detail", params={"name": name})
         return msgspec.convert(answer["volumes"], list[Volume])
 
-    async def create_volume(self, **wanted: Any) -> Volume:
-        answer = await self._call("POST", "/volumes", {"volume": wanted})
+    async def create_volume(self, *, key: str, **wanted: Any) -> Volume:
+        """Make a volume: one, however often, and however late, this is called with the same key."""
+        answer = await self._call("POST", "/volumes", {"volume": wanted}, headers=_once(key))
         return msgspec.convert(answer["volume"], Volume)
 
     async def delete_volume(self, volume_id: str) -> None:
@@ -128,10 +129,11 @@ class BlockStorage:
         answer = await self._call("GET", f"/attachments/{attachment_id}")
         return msgspec.convert(answer["attachment"], Attachment)
 
-    async def reserve(self, volume_id: str, server_id: str) -> Attachment:
-        """Reserve the volume for the server, without a connector yet."""
+    async def reserve(self, volume_id: str, server_id: str, *, key: str) -> Attachment:
+        """Reserve the volume for the server, without a connector yet; `key` as in create_volume."""
         wanted = {"volume_uuid": volume_id, "instance_uuid": server_id, "connector": None}
-        answer = await self._call("POST", "/attachments", {"attachment": wanted})
+        body = {"attachment": wanted}
+        answer = await self._call("POST", "/attachments", body, headers=_once(key))
         return msgspec.convert(answer["attachment"], Attachment)
 
     async def connect(self, attachment_id: str, connector: Mapping[str, Any]) -> None:
@@ -173,6 +175,11 @@ class BlockStorage:
         if reply.status_code >= HTTPStatus.BAD_REQUEST:
             raise BlockStorageError(reply.status_code, _message(reply))
         return reply.json() if reply.content else None
+
+
+def _once(key: str) -> dict[str, str]:
+    """For a POST that may be sent again: by a second agent, or late by one that slept."""
+    return {"Idempotency-Key": key}
 
 
 def _message(reply: httpx2.Response) -> str:

@@ -160,12 +160,20 @@ def _connected(tx: WriteTx, data: Data, info: dict[str, Any]) -> None:
         "mountpoint": data.connector.get("mountpoint"),
         "attach_mode": data.mode,
     }
-    if not data.keep_status:
+    # A call that comes late, after the guest has the volume, shall not take back that it does.
+    keep_status = data.keep_status or _is_complete(tx, data)
+    if not keep_status:
         values["attach_status"] = "attaching"
         volumes.lock(tx, data.volume_id)
     # Without a row (an administrator's reset) there is nothing that the volume could follow.
-    if attachments.update(tx, data.attachment_id, **values) and not data.keep_status:
+    if attachments.update(tx, data.attachment_id, **values) and not keep_status:
         attachments.follow(tx, data.volume_id, "attaching", "attaching")
+
+
+def _is_complete(tx: ReadTx, data: Data) -> bool:
+    """Whether the guest has the volume already (an attachment belongs to one host)."""
+    present = attachments.find(tx, data.attachment_id)
+    return present is not None and present.attach_status == "attached"
 
 
 def _settle_failure(tx: WriteTx, operation: Operation, data: Data, failure: Failure) -> None:

@@ -12,11 +12,17 @@ from typing import Any
 import msgspec
 import pytest
 
+from breezeblock.compute.block_storage import BlockStorage, BlockStorageError
 from breezeblock.compute.hypervisor import GuestState
+from breezeblock.compute.late import overtaken
+from breezeblock.compute.workflows import create_server, volumes
 from breezeblock.compute.workflows.registry import REGISTRY
 from breezeblock.model.errors import BreezeblockError
 from breezeblock.model.operation import Operation
+from breezeblock.model.servers import Server, ServerVolume
 from breezeblock.operations.workflow import Run
+from breezeblock.store import operations as queries
+from breezeblock.store import servers
 from breezeblock.store.store import ReadTx
 from breezeblock.store.tables import operations
 from tests.service.compute.cloud import ComputeCloud
@@ -118,3 +124,71 @@ async def test_nothing_comes_back_after_the_deletion(cloud: ComputeCloud) -> Non
         assert await cloud.house.status(root) == "available", step
         assert set(cloud.house.driver.sizes) == {root}, step
         assert await cloud.storage_attachments(root) == [], step
+
+
+# -- half a step late: it has looked already, and acts only now ----------------------------------
+
+
+async def volume_rows(cloud: ComputeCloud, server: str) -> tuple[BlockStorage, list[ServerVolume]]:
+    def read(tx: ReadTx) -> tuple[Server, list[ServerVolume]]:
+        return servers.get(tx, server), servers.volumes_of(tx, server)
+
+    found, rows = await cloud.app.store.read(read)
+    return cloud.engine.doors.storage_of(found), rows
+
+
+async def test_a_reservation_that_is_made_late_is_none(cloud: ComputeCloud, server: str) -> None:
+    volume = await cloud.house.volume()
+    await cloud.attach(server, volume)
+    storage, [row] = await volume_rows(cloud, server)
+    await cloud.detach(server, volume)
+    await cloud.quiet()
+    await volumes.reserve(storage, row)
+    assert await cloud.storage_attachments(volume) == []
+    assert await cloud.house.status(volume) == "available"
+
+
+async def test_a_volume_that_is_made_late_for_a_server_is_none(cloud: ComputeCloud) -> None:
+    blank = {"source_type": "blank", "volume_size": 1, "delete_on_termination": True}
+    server = await cloud.server(block_device_mapping_v2=[blank])
+    storage, [row] = await volume_rows(cloud, server)
+    await cloud.member.call("DELETE", f"/servers/{server}")
+    await cloud.quiet()
+    with pytest.raises(BlockStorageError, match="could not be found"):
+        await create_server._made(storage, row)
+    await cloud.quiet()
+    assert cloud.house.driver.sizes == {}
+
+
+async def stopped_late(cloud: ComputeCloud, server: str, action: str, value: Any = None) -> None:
+    """The agent that was to do this has slept, stops the guest once more, and is told off."""
+    await cloud.act(server, action, value)
+    await cloud.quiet()
+    if action == "os-stop":
+        await cloud.act(server, "os-start")
+        await cloud.quiet()
+    done = await cloud.app.store.read(lambda tx: queries.of_resource(tx, server))
+    held = next(one for one in done if one.workflow in ("stop_server", "reboot_server"))
+    await cloud.hypervisor.stop(server, 0.0)
+    await cloud.app.store.write(lambda tx: overtaken(tx, held))
+    await cloud.quiet()
+
+
+@pytest.mark.parametrize(("action", "value"), [("os-stop", None), ("reboot", {"type": "HARD"})])
+async def test_a_guest_that_was_stopped_too_late_runs_again(
+    cloud: ComputeCloud, server: str, action: str, value: Any
+) -> None:
+    await stopped_late(cloud, server, action, value)
+    assert cloud.hypervisor.guests[server].state is GuestState.RUNNING
+    assert (await cloud.show(server))["status"] == "ACTIVE"
+
+
+async def test_a_stop_that_comes_late_starts_nothing_that_is_off(
+    cloud: ComputeCloud, server: str
+) -> None:
+    await cloud.act(server, "os-stop")
+    await cloud.quiet()
+    done = await cloud.app.store.read(lambda tx: queries.of_resource(tx, server))
+    await cloud.app.store.write(lambda tx: overtaken(tx, done[-1]))
+    await cloud.quiet()
+    assert cloud.hypervisor.guests[server].state is GuestState.STOPPED

@@ -71,9 +71,8 @@ async def undo(run: Run[Data]) -> None:
 @undoable(undo)
 async def reserve(run: Run[Data]) -> Outcome:
     data = run.data
-    server, _row = await _get(run)
-    storage = run.doors.storage_of(server)
-    attachment_id = await volumes.reserve(storage, data.volume_id, data.server_id)
+    server, row = await _get(run)
+    attachment_id = await volumes.reserve(run.doors.storage_of(server), row)
     return Next(
         run.operation.queue,
         settle=lambda tx: servers.update_volume(tx, data.row_id, attachment_id=attachment_id),

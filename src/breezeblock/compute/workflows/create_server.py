@@ -122,16 +122,17 @@ async def _made(storage: BlockStorage, row: ServerVolume) -> Volume:
         return found[0]
     wanted = msgspec.to_builtins(row.source)
     given = {key: value for key, value in wanted.items() if value is not None}
-    return await storage.create_volume(name=row.name_of_made, **given)
+    made = await storage.create_volume(name=row.name_of_made, key=f"make-{row.id}", **given)
+    return await storage.volume(made.id)  # its answer may be an old one
 
 
 @undoable(undo, tries=TRIES)
 async def connect_volumes(run: Run[Data]) -> Outcome:
     building = await _get(run)
-    server, storage, host = building.server, building.storage, run.doors.host
+    storage, host = building.storage, run.doors.host
     reserved: dict[str, str] = {}
     for row in building.rows:
-        attachment_id = await volumes.reserve(storage, row.volume_id or "", server.id)
+        attachment_id = await volumes.reserve(storage, row)
         await volumes.connect(storage, host, attachment_id, row.device)
         reserved[row.id] = attachment_id
     return Next(run.operation.queue, settle=lambda tx: _note(tx, attachment_id=reserved))

@@ -14,12 +14,16 @@ from breezeblock.model.servers import ServerVolume
 GIB = 1024**3
 
 
-async def reserve(storage: BlockStorage, volume_id: str, server_id: str) -> str:
+async def reserve(storage: BlockStorage, row: ServerVolume) -> str:
     """See to it that the volume is reserved for the server; returns the attachment's id."""
+    volume_id, server_id = row.volume_id or "", row.server_id
     present = await storage.attachments(volume_id, server_id)
     # One that is further on comes first: its export exists already.
     present.sort(key=lambda one: (one.status != "attached", one.status != "attaching", one.id))
-    return present[0].id if present else (await storage.reserve(volume_id, server_id)).id
+    if present:
+        return present[0].id
+    # A twin of this step that comes late must not reserve anew what was let go of meanwhile.
+    return (await storage.reserve(volume_id, server_id, key=f"reserve-{row.id}")).id
 
 
 async def connect(
