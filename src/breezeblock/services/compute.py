@@ -21,6 +21,7 @@ from breezeblock.compute.block_storage import BlockStorage, open_block_storage
 from breezeblock.compute.doors import Doors, LocalHost, compute_host
 from breezeblock.compute.explain import explain
 from breezeblock.compute.hypervisor import Hypervisor
+from breezeblock.compute.late import overtaken
 from breezeblock.compute.qemu import QemuHypervisor
 from breezeblock.compute.workflows.registry import REGISTRY
 from breezeblock.config import Config
@@ -69,6 +70,7 @@ async def start_compute(
         host=compute_host(config),
         lease=config.operations.lease,
         poll=config.operations.poll,
+        overtaken=overtaken,
     )
     await engine.start()
     stack.push_async_callback(engine.close)
