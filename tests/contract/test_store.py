@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator
 
@@ -13,7 +14,7 @@ from breezeblock.model.errors import Conflict, OverQuota
 from breezeblock.model.ids import new_id
 from breezeblock.model.operation import Operation
 from breezeblock.store import operations, quotas, schema
-from breezeblock.store.store import Store, Wake, WriteTx
+from breezeblock.store.store import ReadTx, Store, Wake, WriteTx
 from breezeblock.store.tables import quota_usages
 
 
@@ -138,6 +139,25 @@ async def test_a_resource_has_one_open_operation_and_who_comes_second_is_told(
     assert sum(isinstance(result, Conflict) for result in results) == 5
     with pytest.raises(Conflict):
         await store.write(lambda tx: operations.insert(tx, opened(7)))
+
+
+async def test_who_stands_still_reads_all_of_one_moment(store: Store) -> None:
+    await store.write(charge("p", 1))
+    read_once, go_on = threading.Event(), threading.Event()
+
+    def both(tx: ReadTx) -> list[dict[str, int]]:
+        tx.stand_still()
+        first = quotas.usages(tx, "p")
+        read_once.set()
+        assert go_on.wait(30)
+        return [first, quotas.usages(tx, "p")]
+
+    reading = asyncio.create_task(store.read(both))
+    await asyncio.to_thread(read_once.wait, 30)
+    await store.write(charge("p", 1))
+    go_on.set()
+    first, second = await reading
+    assert first == second == {"volumes": 1}
 
 
 async def test_a_caller_who_gives_up_does_not_harm_the_store(store: Store) -> None:

@@ -66,7 +66,7 @@ def doctor(
 
 def _show(console: Console, diagnosis: Diagnosis) -> None:
     for backend, held in sorted(diagnosis.held.items()):
-        counts = ", ".join(f"{number} {kind}s" for kind, number in sorted(held.items()))
+        counts = ", ".join(f"{kind}s {number}" for kind, number in sorted(held.items()))
         console.print(f"{backend}: {counts}")
     _list(console, "Repaired:", diagnosis.repaired, remedies=False)
     _list(console, "Findings:", diagnosis.findings, remedies=True)

@@ -183,13 +183,13 @@ async def _look(run: Run[Data], backend: str) -> Look:
 def _done(
     run: Run[Data], report: Report, *, repairs: Iterable[Violation], look_again: bool
 ) -> Outcome:
-    held = ", ".join(f"{number} {kind}s" for kind, number in sorted(report.held.items()))
+    held = ", ".join(f"{kind}s {number}" for kind, number in sorted(report.held.items()))
     rules = Counter(one.rule for one in report.found)
     wrong = ", ".join(f"{number} {rule}" for rule, number in sorted(rules.items()))
     return Done(
         result=msgspec.to_builtins(report),
         settle=lambda tx: _settle(tx, run.operation, repairs, look_again=look_again),
-        note=f"{held or 'nothing'} held; {wrong or 'as it should be'}",
+        note=f"holds {held or 'nothing'}; {wrong or 'as it should be'}",
     )
 
 
