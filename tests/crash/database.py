@@ -12,14 +12,19 @@ from sqlalchemy.pool import StaticPool
 from breezeblock.store import schema
 
 GUARDS = (
-    """CREATE TRIGGER epochs_never_go_back BEFORE UPDATE ON operations
-       WHEN NEW.epoch < OLD.epoch
-       BEGIN SELECT RAISE(ABORT, 'an epoch went back'); END""",
-    """CREATE TRIGGER ends_are_final BEFORE UPDATE ON operations
+    "CREATE TABLE never (text TEXT)",
+    """CREATE TRIGGER epochs_never_go_back AFTER UPDATE ON operations WHEN NEW.epoch < OLD.epoch
+       BEGIN INSERT INTO never VALUES ('the epoch of operation ' || OLD.id || ' went back'); END""",
+    """CREATE TRIGGER ends_are_final AFTER UPDATE ON operations
        WHEN OLD.state <> 'open' AND NEW.state <> OLD.state
-       BEGIN SELECT RAISE(ABORT, 'an operation that had ended was changed'); END""",
+       BEGIN INSERT INTO never VALUES ('operation ' || OLD.id || ' had ended already'); END""",
+    """CREATE TRIGGER only_the_present_worker_writes AFTER UPDATE OF trail ON operations
+       WHEN json_extract(NEW.trail, '$[#-1].epoch') <> OLD.epoch
+       BEGIN INSERT INTO never VALUES (
+           'a worker with an old epoch wrote to operation ' || OLD.id || ' (' || OLD.workflow || ')'
+       ); END""",
 )
-"""What must never be written, not even for a moment: the database itself refuses it here."""
+"""What must never be written, not even for a moment: the database notes it down here."""
 
 
 @cache

@@ -188,7 +188,7 @@ class Enumeration:
         accepted = point.number >= self.rehearsal.accepted
         return Strike(may_fail=flavour.may_fail, begun=accepted, undone=flavour.undone)
 
-    # -- late, and the one that takes over dies, too --------------------------------------------
+    # -- late, and the one that takes over is late, too ------------------------------------------
 
     async def relay(self, *, thorough: bool = False) -> None:
         """Two strikes: see RELAY. The first is late where it matters most, before it calls what
@@ -218,10 +218,10 @@ class Enumeration:
             await world.settle(client)
             began = len(world.points)
             await world.take_over(client)
-            await world.take_over(client)
             seen = world.points[began:]
-            for actor in world.actors:
+            for actor in [one for one in world.actors if not one.alive]:
                 actor.thaw()
+                await world.settle(client)
             await world.recover(client)
             if len(strikes) > 1:
                 self._judge(RELAY, strikes, world, _problems(scenario, world, Strike()))
@@ -323,6 +323,6 @@ def _distinct(
 
 
 def _problems(scenario: Playable, world: Any, strike: Strike) -> list[str]:
-    problems = [str(one) for one in world.violations()]
+    problems = [*world.never(), *(str(one) for one in world.violations())]
     wrong = scenario.problem(world, strike)
     return [*problems, wrong] if wrong else problems

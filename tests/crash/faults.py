@@ -72,9 +72,9 @@ def _away() -> Exception:
 CRASH = "crash"
 """Every process dies at that point. Not a plan of a run: it goes on from what was left there."""
 
-RELAY = "late, and the next one dies"
-"""A worker is late; the one that takes over dies at each of its points; a third one finishes; then
-both wake up. Played by the enumeration, since it strikes twice."""
+RELAY = "late, and the next one late, too"
+"""A worker is late; the one that takes over stops at each of its points; then the first wakes up
+and goes on; when all is done the second wakes up. Played by the enumeration: it strikes twice."""
 
 FLAVOURS: tuple[Flavour, ...] = (
     Flavour(

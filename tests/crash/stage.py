@@ -212,6 +212,10 @@ class Stage(Generic[O_]):
             tx._clock = self.clock
             return fn(tx)
 
+    def never(self) -> list[str]:
+        """What was written that must never be, ever since the first day (`database.GUARDS`)."""
+        return [row.text for row in self.read(lambda tx: tx.rows(_NEVER))]
+
     def remains(self) -> Remains[O_]:
         """What would be left if everything died now. The same object while nothing changes, be it
         that time passes."""
@@ -352,3 +356,4 @@ def _sqlite_in_memory() -> sa.Engine:
 
 
 _ENGINE = _sqlite_in_memory()
+_NEVER = sa.text("SELECT text FROM never")

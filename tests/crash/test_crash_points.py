@@ -58,7 +58,7 @@ def test_a_fault_may_strike_at_any_point(scenario: Scenario, flavour: Flavour) -
 
 
 @every_scenario
-def test_a_worker_may_be_late_and_the_one_after_it_die(scenario: Scenario) -> None:
+def test_a_worker_may_be_late_and_the_one_that_took_over_too(scenario: Scenario) -> None:
     tried = cases(scenario)
     run(tried.relay())
     assert_nothing_went_wrong(tried.tally)
