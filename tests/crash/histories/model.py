@@ -241,9 +241,11 @@ def connect(one: Volume, ident: str, host: str) -> Answers[Volume]:
     elif "error" in one.status or use.host not in ("", host) or _taken(one, use):
         yield 409, one
     else:
-        let_in = use._replace(status="attaching", host=host, connected=True)
+        complete = use.status == "attached"  # then the guest has it, whoever connects again
+        status = "attached" if complete else "attaching"
+        let_in = use._replace(status=status, host=host, connected=True)
         there = one.with_uses(let_in, without=use)
-        yield 200, there if one.work else there._replace(status="attaching")
+        yield 200, there if one.work or complete else there._replace(status="attaching")
         if not one.placed:
             yield 409, one
         if one.work == "delete":
