@@ -23,6 +23,12 @@ GUARDS = (
        BEGIN INSERT INTO never VALUES (
            'a worker with an old epoch wrote to operation ' || OLD.id || ' (' || OLD.workflow || ')'
        ); END""",
+    """CREATE TRIGGER leases_are_respected AFTER UPDATE OF epoch ON operations
+       WHEN NEW.state = 'open' AND NEW.epoch > OLD.epoch
+            AND OLD.lease_until > (julianday('now') - 2440587.5) * 86400.0 + 0.01
+       BEGIN INSERT INTO never VALUES (
+           'operation ' || OLD.id || ' was taken from a worker whose lease was not over'
+       ); END""",
 )
 """What must never be written, not even for a moment: the database notes it down here."""
 
