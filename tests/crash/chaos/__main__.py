@@ -8,6 +8,7 @@ import sys
 
 from rich.console import Console
 
+from tests.crash.chaos.plan import WEIGHTS
 from tests.crash.chaos.run import Wanted, run
 
 
@@ -20,7 +21,16 @@ def main() -> int:
     flag = argparse.BooleanOptionalAction
     parser.add_argument("--guest", action=flag, default=True, help="one real guest takes part")
     parser.add_argument("--keys", action=flag, default=True, help="send Idempotency-Key at times")
+    parser.add_argument(
+        "--only",
+        dest="kinds",
+        action="append",
+        choices=list(WEIGHTS),
+        default=[],
+        help="faults of this kind, to look into something; may be repeated",
+    )
     given = parser.parse_args()
+    given.kinds = tuple(given.kinds)
     console = Console(highlight=False)
     result = asyncio.run(run(Wanted(**vars(given)), console))
     result.save()

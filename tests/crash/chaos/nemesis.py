@@ -9,6 +9,7 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import Collection
 from contextlib import suppress
 
 from tests.crash.chaos.plan import Fault, Round, rounds
@@ -23,9 +24,9 @@ RECOVERS_WITHIN = 8.0
 class Nemesis:
     """Runs the plan of a seed for some time."""
 
-    def __init__(self, stage: Stage, seed: int, tally: Tally) -> None:
+    def __init__(self, stage: Stage, seed: int, tally: Tally, kinds: Collection[str] = ()) -> None:
         self._stage = stage
-        self._plan = rounds(seed)
+        self._plan = rounds(seed, kinds)
         self._tally = tally
         self._down: set[str] = set()
         self._do = {

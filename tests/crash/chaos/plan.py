@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 LEASE = 3.0
@@ -50,12 +50,13 @@ class Round:
     faults: tuple[Fault, ...]
 
 
-def rounds(seed: int) -> Iterator[Round]:
-    """The plan of a seed."""
+def rounds(seed: int, kinds: Collection[str] = ()) -> Iterator[Round]:
+    """The plan of a seed; only of these kinds, when some are named."""
+    weights = {kind: often for kind, often in WEIGHTS.items() if not kinds or kind in kinds}
     choice = random.Random(f"{seed} faults")
     while True:
-        first = _fault(choice)
-        pair = (first, _fault(choice)) if choice.random() < TWO_AT_ONCE else (first,)
+        first = _fault(choice, weights)
+        pair = (first, _fault(choice, weights)) if choice.random() < TWO_AT_ONCE else (first,)
         # Two services may go at once; one server cannot be frozen and killed in the same moment.
         together = len({one.victim for one in pair}) == len(pair) or first.victim == "service"
         yield Round(
@@ -65,8 +66,8 @@ def rounds(seed: int) -> Iterator[Round]:
         )
 
 
-def _fault(choice: random.Random) -> Fault:
-    (kind,) = choice.choices(list(WEIGHTS), list(WEIGHTS.values()))
+def _fault(choice: random.Random, weights: Mapping[str, int]) -> Fault:
+    (kind,) = choice.choices(list(weights), list(weights.values()))
     longer_than_a_lease = kind == "freeze" or choice.random() < 0.2
     lasts = choice.uniform(0.2, 2.5) + (LEASE + 0.5 if longer_than_a_lease else 0.0)
     return Fault(kind, choice.random(), round(lasts, 2))

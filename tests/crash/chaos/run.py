@@ -39,6 +39,7 @@ class Wanted:
     clients: int = 6
     guest: bool = True
     keys: bool = True
+    kinds: tuple[str, ...] = ()
 
 
 async def run(wanted: Wanted, console: Console) -> Result:
@@ -119,7 +120,8 @@ async def _disturb(wanted: Wanted, stage: Stage, owners: Sequence[Client], tally
     working = [asyncio.create_task(owner.run(stop)) for owner in owners]
     try:
         await asyncio.sleep(WARM_UP)
-        await Nemesis(stage, wanted.seed, tally).run(tally.began + wanted.seconds)
+        nemesis = Nemesis(stage, wanted.seed, tally, wanted.kinds)
+        await nemesis.run(tally.began + wanted.seconds)
         if not await stage.until_up():
             tally.wrong("not-up", "", "The services do not come up again.")
         stop.set()
