@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SECONDS = 120
 SEED ?= 7
 
-.PHONY: help setup dev demo run test check unit lint crash-points chaos mutants lock packages clients clean
+.PHONY: help setup dev demo run test check unit lint crash-points histories chaos mutants lock packages clients clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -57,6 +57,10 @@ lint: dev ## format, lint, types, layers
 
 crash-points: dev ## every workflow with every fault at every position; prints what was tried
 	@$(BIN)/python -m tests.crash.points
+
+EXAMPLES ?= 200
+histories: dev ## random histories in virtual time: make histories SEED=11 EXAMPLES=200
+	@$(BIN)/python -m tests.crash.histories --seed $(SEED) --examples $(EXAMPLES)
 
 chaos: dev packages ## real processes, real faults: make chaos SECONDS=120 SEED=7
 	@$(BIN)/python -m tests.crash.chaos --seconds $(SECONDS) --seed $(SEED)

@@ -402,7 +402,7 @@ class History(RuleBasedStateMachine):
         if reply is None or reply.status == 202:
             for child in self.children(about):
                 child.ways = frozenset(
-                    one if one.status == GONE else one._replace(status="deleting", work="delete")
+                    one if one.status == GONE else one._replace(status="deleting", work="cascade")
                     for one in child.ways
                 ) | (child.ways if reply is None else frozenset())
 
@@ -702,9 +702,10 @@ class History(RuleBasedStateMachine):
         found = [one for one in ways if one.status == status]
         for one in ways:
             if one.status == ANY and status != GONE:
-                work = {"creating": "create", "deleting": "delete"}.get(status, "")
-                known = one._replace(status=status, work=work)
-                found += [one] if about.blurred else [known, known._replace(work="")]
+                work = {"creating": ("create",), "deleting": ("delete", "cascade")}
+                works = {"", one.work, *work.get(status, ())}
+                known = [one._replace(status=status, work=it) for it in works]
+                found += [one] if about.blurred else known
         about.shown(found, status)
 
     @precondition(lambda self: self.lost)

@@ -134,15 +134,18 @@ def volume_goes_on(one: Volume, now: float, calm: bool) -> Iterator[Volume]:
 
 
 def snapshot_goes_on(one: Snapshot, _now: float, calm: bool) -> Iterator[Snapshot]:
+    """`cascade`: it goes with its volume, whatever becomes of its own status meanwhile."""
     if one.work == "create":
         yield one._replace(status="available", work="")
         if not calm:
             yield one._replace(status="error", work="")
-    elif one.work == "delete":
+    elif one.work:
         yield one._replace(status=GONE)
+        if not calm and one.work == "cascade":
+            yield one._replace(work="")
         if not calm and one.status != ANY:
             yield one._replace(status="error_deleting", work="")
-    elif one.checked and one.status != ANY:
+    if one.checked and one.status not in (ANY, GONE) and one.work in ("", "cascade"):
         yield one._replace(status="available")
         yield one._replace(status="error")
 
@@ -334,13 +337,14 @@ def vaguely(one: Volume, *codes: int) -> Answers[Volume]:
 
 def drop(one: Snapshot, *, force: bool = False) -> Answers[Snapshot]:
     """DELETE, or os-force_delete."""
+    work = one.work if one.work == "cascade" else "delete"
     if one.status == GONE:
         yield 404, one
     elif one.status == ANY:
-        yield 202, one._replace(work="delete")
+        yield 202, one._replace(work=work)
         yield 400, one
     elif force or one.status in ("available", "error"):
-        yield 202, one._replace(status="deleting", work="delete")
+        yield 202, one._replace(status="deleting", work=work)
     else:
         yield 400, one
 
@@ -350,7 +354,8 @@ def reset_snapshot(one: Snapshot, status: str) -> Answers[Snapshot]:
         yield 404, one
     else:
         known = ANY if one.status == ANY else status
-        yield 202, one._replace(status=known, work="", checked=True)
+        work = one.work if one.work == "cascade" else ""
+        yield 202, one._replace(status=known, work=work, checked=True)
 
 
 def restored(one: Snapshot) -> Answers[Snapshot]:
