@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from breezeblock.cli import logs
 from breezeblock.cli.doctor import doctor
 from breezeblock.config import Config, build
 from breezeblock.doctor import visit as visits
@@ -44,6 +45,8 @@ def config(tmp_path: Path) -> Config:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(visits, "BETWEEN_LOOKS", 0.0)
+    # What the command sets up for its process would outlive the test, and hold its standard error.
+    monkeypatch.setattr(logs, "set_up", lambda _level: None)
 
 
 async def examined(config: Config, *, repair: bool = False, patience: float = 30.0) -> Diagnosis:
