@@ -398,7 +398,7 @@ async def test_findings_can_be_had_as_json(
 ) -> None:
     house.driver.create(Volume("not-ours", 1, "pool0"), None)
     assert await command(tmp_path, json=True) == 1
-    told = json.loads(capsys.readouterr().out)
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])  # before it: the services' log
     assert [one["subject"] for one in told["findings"]] == ["not-ours"]
     assert told["held"] == {BACKEND: {"volume": 1}}
 
