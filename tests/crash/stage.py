@@ -216,10 +216,14 @@ class Stage(Generic[O_]):
         """What was written that must never be, ever since the first day (`database.GUARDS`)."""
         return [row.text for row in self.read(lambda tx: tx.rows(_NEVER))]
 
+    def changes(self) -> Any:
+        """A value that differs when something has changed that survives a crash."""
+        return (self._raw.total_changes, self.outside.state())
+
     def remains(self) -> Remains[O_]:
         """What would be left if everything died now. The same object while nothing changes, be it
         that time passes."""
-        seen = (self._raw.total_changes, self.outside.state())
+        seen = self.changes()
         if self._last is None or self._last[0] != seen:
             left = Remains(self._raw.serialize(), self.clock, self.outside.copy())
             self._last = (seen, left)

@@ -126,6 +126,7 @@ class World(Stage[Backends]):
         super().__init__(remains or first_day())
         self.offline: set[str] = set()
         self.patience = patience
+        self._checked: tuple[Any, list[Violation]] | None = None
         self.api = Actor(self, "api")
         self.actors.append(self.api)
         waiter = Waiter(self.api.store, self.api.bus, "api")
@@ -257,9 +258,10 @@ class World(Stage[Backends]):
         """What a deployment does after a crash: it takes over, ends what is overdue and moves what
         is stranded, and looks through its backends when something is wrong there."""
         await self.take_over(*clients)
-        engine = self.worker.engine
-        await end_overdue(engine, _config().operations.deadline)
-        await move_on_stranded(engine, _config().service_down_time)
+        if self.read(lambda tx: tx.scalar(_FIRST_DUE)) is not None:
+            engine = self.worker.engine
+            await end_overdue(engine, _config().operations.deadline)
+            await move_on_stranded(engine, _config().service_down_time)
         if self.violations():
             await self.sweep_backends()
 
@@ -294,8 +296,11 @@ class World(Stage[Backends]):
 
     def violations(self, *, quiet: bool = True) -> list[Violation]:
         """What must not be, now that all work is done (`quiet`), or at any moment."""
-        held = {f"{HOST}@{one.config.name}": one.inventory() for one in self.drivers}
-        return (check_quiet if quiet else check_live)(self.facts(), held)
+        seen = (quiet, self.changes())
+        if self._checked is None or self._checked[0] != seen:
+            held = {f"{HOST}@{one.config.name}": one.inventory() for one in self.drivers}
+            self._checked = (seen, (check_quiet if quiet else check_live)(self.facts(), held))
+        return self._checked[1]
 
     def trails(self) -> str:
         """What the operations tell of themselves, for a failed test."""
