@@ -9,10 +9,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from breezeblock.compute.doors import queue_of
 from breezeblock.compute.hypervisor import GuestState, HostError
+from breezeblock.compute.workflows import check_server
+from breezeblock.operations.submit import Caller
 from tests.crash.asgi import Reply
 from tests.crash.clients import Known
 from tests.crash.compute_world import ComputeWorld
+from tests.service.catalog_fixture import PROJECT
+from tests.service.compute.cloud import HOST
 
 Act = Callable[[ComputeWorld, Known], Awaitable[Reply | None]]
 BROKEN = HostError("the disk is broken", remedy="replace it")
@@ -111,6 +116,14 @@ async def telling_of_growth(world: ComputeWorld, known: Known) -> Reply:
     return await world.call("POST", "/os-server-external-events", body, role="admin")
 
 
+async def asking_for_a_check(world: ComputeWorld, known: Known) -> None:
+    """What an agent does that wakes up and finds that others have done its work."""
+    server_id = known.server
+    caller = Caller(PROJECT, "member-user", "req-late")
+    data = check_server.Data(server_id, (f"{server_id}-vdz",))
+    await world.api.store.write(lambda tx: check_server.request(tx, caller, data, queue_of(HOST)))
+
+
 def then(first: Act, second: Act, seconds: float) -> Act:
     """The one, and the other while it is under way."""
 
@@ -179,6 +192,13 @@ async def data_grows(world: ComputeWorld, known: Known) -> None:
     body = {"os-extend": {"new_size": 2}}
     reply = await world.storage.ask("POST", f"/volumes/{known.data}/action", body)
     assert reply.status == 202, reply
+
+
+async def leftovers(world: ComputeWorld, known: Known) -> None:
+    """What a late agent left: a volume that was made for the server, which does not have it."""
+    known.server = _one(world)
+    body = {"volume": {"size": 1, "name": f"{known.server}-vdz"}}
+    assert (await world.storage.ask("POST", "/volumes", body)).status == 202
 
 
 with_data = prepared(volume("data"), done(creating()), done(attaching))

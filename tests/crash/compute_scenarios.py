@@ -11,6 +11,7 @@ from typing import Any
 
 from breezeblock.compute.workflows import (
     attach_server_volume,
+    check_server,
     create_server,
     delete_server,
     detach_server_volume,
@@ -243,5 +244,13 @@ SCENARIOS: tuple[ComputeScenario, ...] = (
         good=f"{WITH_DATA}, 2 GiB",
         bad={f"{WITH_DATA}, 1 GiB"},
         before=f"{WITH_DATA}, 1 GiB",
+    ),
+    _scenario(
+        "look for what came too late",
+        check_server,
+        do.asking_for_a_check,
+        setup=do.prepared(do.with_data, do.leftovers),
+        good=WITH_DATA,
+        before=f"{WITH_DATA} | made available",
     ),
 )

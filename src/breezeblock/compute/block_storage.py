@@ -125,6 +125,11 @@ class BlockStorage:
         answer = await self._call("GET", "/attachments", params=wanted)
         return msgspec.convert(answer["attachments"], list[Attachment])
 
+    async def attachments_of(self, server_id: str) -> list[Attachment]:
+        """All attachments of a server."""
+        answer = await self._call("GET", "/attachments", params={"instance_id": server_id})
+        return msgspec.convert(answer["attachments"], list[Attachment])
+
     async def attachment(self, attachment_id: str) -> Attachment:
         answer = await self._call("GET", f"/attachments/{attachment_id}")
         return msgspec.convert(answer["attachment"], Attachment)

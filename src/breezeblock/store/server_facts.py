@@ -10,13 +10,13 @@ from breezeblock.store import servers as queries
 from breezeblock.store.store import ReadTx
 from breezeblock.store.tables import operations, server_volumes, servers
 
-RESOURCES = ("server", "server-volume")
-"""What compute works on; in a database of its own there is nothing else."""
+QUEUES = "compute."
+"""How the queues of agents begin; in a database of its own there is no other work."""
 
 
 def read(tx: ReadTx) -> ServerFacts:
     """The whole of it as it stands now: for tests and the doctor, not for serving requests."""
-    work = sa.select(operations).where(operations.c.resource_type.in_(RESOURCES))
+    work = sa.select(operations).where(operations.c.queue.startswith(QUEUES))
     found = [queries._server(row) for row in tx.rows(sa.select(servers))]
     return ServerFacts(
         now=tx.clock(),

@@ -192,3 +192,69 @@ async def test_a_stop_that_comes_late_starts_nothing_that_is_off(
     await cloud.app.store.write(lambda tx: overtaken(tx, done[-1]))
     await cloud.quiet()
     assert cloud.hypervisor.guests[server].state is GuestState.STOPPED
+
+
+async def overtaken_by_others(cloud: ComputeCloud, workflow: str) -> None:
+    """The agent wakes up, does what it was about to do, and is told off."""
+    statement = operations.select().where(operations.c.workflow == workflow)
+    [row] = await cloud.app.store.read(lambda tx: tx.rows(statement))
+    held = Operation(**row._mapping)
+    await cloud.app.store.write(lambda tx: overtaken(tx, held))
+    await cloud.quiet()
+
+
+async def test_what_is_reserved_for_a_deleted_server_is_let_go_of(cloud: ComputeCloud) -> None:
+    root = await cloud.house.volume()
+    device = {"source_type": "volume", "destination_type": "volume", "uuid": root}
+    server = await cloud.server(block_device_mapping_v2=[{**device, "boot_index": 0}])
+    await cloud.member.call("DELETE", f"/servers/{server}")
+    await cloud.quiet()
+    await cloud.house.attachment(root, server=server)
+    await overtaken_by_others(cloud, "create_server")
+    assert await cloud.storage_attachments(root) == []
+    assert await cloud.house.status(root) == "available"
+
+
+async def test_a_volume_made_for_a_deleted_server_goes(cloud: ComputeCloud) -> None:
+    blank = {"source_type": "blank", "volume_size": 1, "delete_on_termination": True}
+    server = await cloud.server(block_device_mapping_v2=[blank])
+    await cloud.member.call("DELETE", f"/servers/{server}")
+    await cloud.quiet()
+    await cloud.house.volume(name=f"{server}-vdb")
+    await overtaken_by_others(cloud, "create_server")
+    assert cloud.house.driver.sizes == {}
+
+
+async def test_a_look_for_what_came_late_leaves_what_the_server_has(cloud: ComputeCloud) -> None:
+    blank = {"source_type": "blank", "volume_size": 1, "delete_on_termination": True}
+    server, volume = await cloud.server(block_device_mapping_v2=[blank]), await cloud.house.volume()
+    await cloud.attach(server, volume)
+    await overtaken_by_others(cloud, "create_server")
+    await overtaken_by_others(cloud, "attach_server_volume")
+    assert volume in cloud.disks(server)
+    assert len(cloud.house.driver.exports) == 2
+
+
+async def test_a_volume_that_is_marked_late_stays_in_use(cloud: ComputeCloud, server: str) -> None:
+    volume = await cloud.house.volume()
+    await cloud.attach(server, volume)
+    await cloud.detach(server, volume)
+    await cloud.quiet()
+    await cloud.attach(server, volume)
+    assert (await cloud.house.act(volume, "os-begin_detaching", {})).status_code == 202
+    await overtaken_by_others(cloud, "detach_server_volume")
+    assert await cloud.house.status(volume) == "in-use"
+
+
+async def test_a_late_release_leaves_the_next_attachment_alone(
+    cloud: ComputeCloud, server: str
+) -> None:
+    volume = await cloud.house.volume()
+    await cloud.attach(server, volume)
+    storage, [old] = await volume_rows(cloud, server)
+    await cloud.detach(server, volume)
+    await cloud.quiet()
+    await cloud.attach(server, volume)
+    await volumes.release(storage, old)
+    assert await cloud.house.status(volume) == "in-use"
+    assert len(await cloud.storage_attachments(volume)) == 1

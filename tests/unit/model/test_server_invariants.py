@@ -177,6 +177,13 @@ def test_what_block_storage_keeps_for_a_server_the_server_has() -> None:
     assert broken(working(FACTS, "v@s"), attachments(ATTACHMENT, second)) == []
 
 
+def test_a_check_excuses_what_it_is_there_to_remove_and_nothing_else() -> None:
+    left = attachments(ATTACHMENT, SeenAttachment("b", "v", "s"))
+    assert broken(working(FACTS, resource_type="check"), left) == []
+    stuck = working(server(task_state="rebooting"), resource_type="check")
+    assert broken(stuck) == ["server-stuck"]
+
+
 def test_attachments_of_deleted_servers_are_seen_and_those_of_other_services_are_not() -> None:
     gone = replace(FACTS, servers={}, volumes=[])
     assert broken(gone, guests()) == ["attachment-without-row"]

@@ -52,9 +52,10 @@ SERVER_GONE = Failure(
 
 
 class Data(Undoable, frozen=True, kw_only=True):
-    """Which server."""
+    """Which server, and the names of the volumes that are made for it."""
 
     server_id: str
+    makes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,8 @@ def submit(tx: WriteTx, caller: Caller, server: Server, rows: list[ServerVolume]
     servers.insert(tx, msgspec.structs.replace(server, task_state=TASK))
     for row in rows:
         servers.insert_volume(tx, row)
-    data = Data(server_id=server.id)
+    makes = tuple(row.name_of_made for row in rows if row.source is not None)
+    data = Data(server_id=server.id, makes=makes)
     submit_operation(tx, WORKFLOW, caller, server.id, data, queue_of(server.host))
 
 

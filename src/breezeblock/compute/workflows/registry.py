@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from breezeblock.compute.workflows import (
     attach_server_volume,
+    check_server,
     create_server,
     delete_server,
     detach_server_volume,
@@ -24,5 +25,6 @@ REGISTRY = Registry(
         attach_server_volume.WORKFLOW,
         detach_server_volume.WORKFLOW,
         extend_server_volume.WORKFLOW,
+        check_server.WORKFLOW,
     )
 )

@@ -1,7 +1,7 @@
 """What several workflows do with a server's volumes: reserve, connect, describe, release.
 
-Every function here may run again, after a crash or beside a late twin: attachments are looked for
-by volume and server before one is made, and all that are found are removed together.
+Every function here may run again, after a crash or beside a late twin: an attachment is looked for
+by volume and server before one is made.
 """
 
 from __future__ import annotations
@@ -50,10 +50,14 @@ async def disk_of(storage: BlockStorage, row: ServerVolume) -> Disk:
 
 
 async def release(storage: BlockStorage, row: ServerVolume) -> None:
-    """Remove every attachment that the server has on the volume."""
-    attachments = {row.attachment_id} if row.attachment_id else set()
-    if row.volume_id:
-        found = await storage.attachments(row.volume_id, row.server_id)
-        attachments |= {one.id for one in found}
-    for attachment_id in sorted(attachments):
-        await storage.delete_attachment(attachment_id)
+    """Remove the attachment that the row stands for.
+
+    Only that one: when this comes late, the server may have got the volume again. While the row
+    does not name it yet, it is one that the server has not completed.
+    """
+    if row.attachment_id:
+        await storage.delete_attachment(row.attachment_id)
+    elif row.volume_id:
+        for one in await storage.attachments(row.volume_id, row.server_id):
+            if one.status != "attached":
+                await storage.delete_attachment(one.id)

@@ -22,6 +22,8 @@ from breezeblock.model.inventory import Item
 from breezeblock.model.operation import Operation
 from breezeblock.model.servers import Server, ServerVolume
 
+CHECK = "check"
+"""Resource type of work that only looks (`store.operations.CHECK`)."""
 PASSING = frozenset({"attaching", "detaching"})
 """States of a server's volume that only work on it, or on its server, explains."""
 
@@ -37,8 +39,17 @@ class ServerFacts:
 
     @cached_property
     def open_on(self) -> frozenset[str]:
-        """What work is open on: servers, and `<volume>@<server>`."""
-        return frozenset(one.resource_id for one in self.operations if one.is_open)
+        """What work is open on: servers, and `<volume>@<server>`. Checks stand beside it."""
+        return frozenset(
+            one.resource_id for one in self.operations if one.is_open and one.resource_type != CHECK
+        )
+
+    @cached_property
+    def checked(self) -> frozenset[str]:
+        """Servers whose leftovers in block storage are being looked for."""
+        return frozenset(
+            one.resource_id for one in self.operations if one.is_open and one.resource_type == CHECK
+        )
 
     @cached_property
     def volumes_of(self) -> Mapping[str, list[ServerVolume]]:
@@ -202,7 +213,8 @@ def attachments_have_rows(facts: ServerFacts, seen: Surroundings) -> Iterator[Vi
     named = {(row.attachment_id, row.volume_id, row.server_id) for row in facts.volumes}
     in_error = {(row.volume_id, row.server_id) for row in facts.volumes if row.state == "error"}
     for one in seen.attachments:
-        if one.server_id not in facts.known or facts.is_busy(one.server_id, one.volume_id):
+        busy = facts.is_busy(one.server_id, one.volume_id) or one.server_id in facts.checked
+        if one.server_id not in facts.known or busy:
             continue
         told = (one.volume_id, one.server_id) in in_error
         if not told and (one.id, one.volume_id, one.server_id) not in named:
