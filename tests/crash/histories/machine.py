@@ -72,6 +72,18 @@ WRONG: tuple[tuple[str, str, Any, int], ...] = (
 )
 """Calls that are refused whatever the state: method, path, body, status."""
 
+BY_ACTIONS = (
+    "initialize_connection",
+    "reserve initialize_connection",
+    "reserve initialize_connection attach",
+    "reserve initialize_connection unreserve",
+    "reserve initialize_connection terminate_connection",
+    "begin_detaching terminate_connection detach",
+    "terminate_connection",
+    "detach",
+)
+"""What clients call one after the other, all of it or until they give up."""
+
 which = st.integers(0, 5)
 lost = st.sampled_from([False, False, False, True])
 statuses = st.sampled_from(
@@ -143,6 +155,7 @@ class History(RuleBasedStateMachine):
         self.uses: list[tuple[Belief[Volume], str]] = []
         self.lost: list[Lost] = []
         self.meddled = False
+        self.peaceful = False
         self.broken = False
         TALLY.examples += 1
 
@@ -277,9 +290,16 @@ class History(RuleBasedStateMachine):
         shared=st.booleans(),
         frozen=st.booleans(),
         attached=st.sampled_from(("not", "reserved", "connected", "complete")),
+        peaceful=st.sampled_from((False, False, False, True)),
     )
-    def begin(self, sizes: list[int], shared: bool, frozen: bool, attached: str) -> None:
-        """Some volumes, the first with a snapshot and an attachment, perhaps."""
+    def begin(
+        self, sizes: list[int], shared: bool, frozen: bool, attached: str, peaceful: bool
+    ) -> None:
+        """Some volumes, the first with a snapshot and an attachment, perhaps.
+
+        In peaceful histories nothing goes wrong, so that the model knows more.
+        """
+        self.peaceful = peaceful
         with self.noticing():
             for number, size in enumerate(sizes):
                 more = {"volume_type": "shared"} if shared and number == 0 else {}
@@ -362,6 +382,7 @@ class History(RuleBasedStateMachine):
         )
 
     @precondition(lambda self: self.volumes)
+    @precondition(lambda self: not self.peaceful)
     @step(number=which)
     def force_delete(self, number: int) -> None:
         about = self.volume(number)
@@ -379,6 +400,7 @@ class History(RuleBasedStateMachine):
     @step(number=which, force=st.booleans())
     def delete_with_snapshots(self, number: int, force: bool) -> None:
         about = self.volume(number)
+        force = force and not self.peaceful
         self.meddled |= force
         flags = "cascade=true&force=true" if force else "cascade=true"
 
@@ -426,6 +448,7 @@ class History(RuleBasedStateMachine):
         )
 
     @precondition(lambda self: self.volumes)
+    @precondition(lambda self: not self.peaceful)
     @step(number=which, status=statuses, detached=st.booleans())
     def reset(self, number: int, status: str, detached: bool) -> None:
         about = self.volume(number)
@@ -473,6 +496,7 @@ class History(RuleBasedStateMachine):
     @step(number=which, lose=lost, force=st.sampled_from([False, False, True]))
     def delete_snapshot(self, number: int, lose: bool, force: bool) -> None:
         about = self.snapshot(number)
+        force = force and not self.peaceful
         self.meddled |= force
         path = f"/snapshots/{about.ident}"
         step = partial(model.drop, force=force)
@@ -483,6 +507,7 @@ class History(RuleBasedStateMachine):
             self.ask(about, step, "DELETE", path, lose=lose)
 
     @precondition(lambda self: self.snapshots)
+    @precondition(lambda self: not self.peaceful)
     @step(number=which, status=st.sampled_from(("available", "error", "creating", "deleting")))
     def reset_snapshot(self, number: int, status: str) -> None:
         about = self.snapshot(number)
@@ -592,21 +617,21 @@ class History(RuleBasedStateMachine):
     @step(
         number=which,
         host=st.sampled_from(("metal1", "metal2")),
-        call=st.sampled_from(
-            ("os-initialize_connection", "os-attach", "os-terminate_connection", "os-detach")
-        ),
+        calls=st.sampled_from(BY_ACTIONS),
     )
-    def attach_by_action(self, number: int, host: str, call: str) -> None:
+    def use_by_actions(self, number: int, host: str, calls: str) -> None:
+        """The older way to attach, as far as a client comes with it."""
         about = self.volume(number)
-        body = {
-            "os-initialize_connection": {"connector": {"host": host}},
-            "os-terminate_connection": {"connector": {"host": host}},
-            "os-attach": {"mountpoint": "/dev/vdb", "host_name": host},
-            "os-detach": {},
-        }[call]
+        bodies: dict[str, Any] = {
+            "initialize_connection": {"connector": {"host": host}},
+            "terminate_connection": {"connector": {"host": host}},
+            "attach": {"mountpoint": "/dev/vdb", "host_name": host},
+        }
         about.blurred.add("actions")
-        codes = (200, 202, 400, 404, 409)
-        self.action(about, call, lambda one: model.vaguely(one, *codes), body, several=True)
+        codes = (200, 202, 400, 409)
+        for call in calls.split():
+            step = partial(model.vaguely, codes=codes)
+            self.action(about, f"os-{call}", step, bodies.get(call), several=True)
 
     def action(
         self, about: Belief[Volume], name: str, step: Any, body: Any = None, **how: Any
@@ -755,6 +780,7 @@ class History(RuleBasedStateMachine):
 
     # -- faults --------------------------------------------------------------------------------
 
+    @precondition(lambda self: not self.peaceful)
     @step(
         name=st.sampled_from(("dies", "sleeps")),
         who=st.sampled_from(("worker", "worker", "api")),
@@ -763,6 +789,7 @@ class History(RuleBasedStateMachine):
     def freeze(self, name: str, who: str, wait: int) -> None:
         self.cloud.weather.forecast(name, who, wait // 2 if who == "api" else wait)
 
+    @precondition(lambda self: not self.peaceful)
     @step(
         name=st.sampled_from(
             (
@@ -779,6 +806,7 @@ class History(RuleBasedStateMachine):
     def disturb(self, name: str, wait: int, times: int) -> None:
         self.cloud.weather.forecast(name, "", wait, times)
 
+    @precondition(lambda self: not self.peaceful)
     @step(
         name=st.sampled_from(
             (
@@ -796,6 +824,7 @@ class History(RuleBasedStateMachine):
     def fail(self, name: str, wait: int, times: int) -> None:
         self.cloud.weather.forecast(name, "worker", wait, times)
 
+    @precondition(lambda self: not self.peaceful)
     @step(number=st.integers(0, 1))
     def backend_offline(self, number: int) -> None:
         """It answers nothing and its service does not report; or it is back."""

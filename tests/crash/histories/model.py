@@ -324,7 +324,7 @@ def let_go(one: Volume, status: str) -> Answers[Volume]:
         yield 202, one.followed() if one.status == status else one
 
 
-def vaguely(one: Volume, *codes: int) -> Answers[Volume]:
+def vaguely(one: Volume, codes: Iterable[int]) -> Answers[Volume]:
     """Calls of the older way to attach, whose attachments have no names: look again later."""
     if one.status == GONE:
         yield 404, one
