@@ -1,6 +1,7 @@
 """Crash-point enumeration by command: all of it with a table, or one case again.
 
     python -m tests.crash.points                                 everything (`make crash-points`)
+    python -m tests.crash.points --service compute               that of one service
     python -m tests.crash.points --scenario attach               one scenario
     python -m tests.crash.points --scenario attach --flavour late --at 7
     python -m tests.crash.points --scenario attach --flavour crash --at 7,3
@@ -35,6 +36,7 @@ MOST_SHOWN = 5
 class Suite:
     """What is enumerated together, and where the figures go. `thorough`: see Enumeration.relay."""
 
+    service: str
     results: Path
     scenarios: Sequence[Scenario]
     flavours: Sequence[Flavour]
@@ -46,8 +48,15 @@ class Suite:
 
 
 SUITES = (
-    Suite(CACHE / "crash_points.json", scenarios.SCENARIOS, faults.FLAVOURS, thorough=True),
     Suite(
+        "block-storage",
+        CACHE / "crash_points.json",
+        scenarios.SCENARIOS,
+        faults.FLAVOURS,
+        thorough=True,
+    ),
+    Suite(
+        "compute",
         CACHE / "compute_crash_points.json",
         compute_scenarios.SCENARIOS,
         compute_faults.FLAVOURS,
@@ -82,6 +91,8 @@ def main() -> int:
 
 
 def _concerns(suite: Suite, told: Any) -> bool:
+    if told.service not in (None, suite.service):
+        return False
     scenarios = {one.name for one in suite.scenarios}
     return told.scenario in (None, *scenarios) and told.flavour in (None, *suite.names)
 
@@ -119,6 +130,7 @@ def _arguments() -> Any:
     scenarios = [one.name for suite in SUITES for one in suite.scenarios]
     flavours = dict.fromkeys(name for suite in SUITES for name in suite.names)
     parser = argparse.ArgumentParser(prog="python -m tests.crash.points")
+    parser.add_argument("--service", choices=[suite.service for suite in SUITES])
     parser.add_argument("--scenario", choices=scenarios)
     parser.add_argument("--flavour", choices=list(flavours))
     parser.add_argument("--at", help="numbers of points, as a failed case tells them")
