@@ -72,6 +72,18 @@ WRONG: tuple[tuple[str, str, Any, int], ...] = (
 )
 """Calls that are refused whatever the state: method, path, body, status."""
 
+VERBS = (
+    "create",
+    "delete",
+    "extend",
+    "snapshot",
+    "delete_snapshot",
+    "export",
+    "unexport",
+    "inventory",
+)
+"""What a driver can fail at."""
+
 BY_ACTIONS = (
     "initialize_connection",
     "reserve initialize_connection",
@@ -84,7 +96,8 @@ BY_ACTIONS = (
 )
 """What clients call one after the other, all of it or until they give up."""
 
-which = st.integers(0, 5)
+MOST = 5
+which = st.integers(0, MOST)
 lost = st.sampled_from([False, False, False, True])
 statuses = st.sampled_from(
     ("available", "error", "in-use", "creating", "extending", "detaching", "maintenance")
@@ -263,10 +276,19 @@ class History(RuleBasedStateMachine):
         return (True,) if surely else (True, False) if maybe else (False,)
 
     def volume(self, number: int) -> Belief[Volume]:
-        return self.volumes[number % len(self.volumes)]
+        return _one_of(self.volumes, [one for one in self.volumes if one.may_be_there], number)
 
     def snapshot(self, number: int) -> Belief[Snapshot]:
-        return self.snapshots[number % len(self.snapshots)]
+        there = [one for one in self.snapshots if one.may_be_there]
+        return _one_of(self.snapshots, there, number)
+
+    def use(self, number: int) -> tuple[Belief[Volume], str]:
+        there = [
+            (about, ident)
+            for about, ident in self.uses
+            if any(one.status == ANY or one.use(ident) for one in about.ways)
+        ]
+        return _one_of(self.uses, there, number)
 
     def children(self, parent: Belief[Volume]) -> list[Belief[Snapshot]]:
         return [one for one in self.snapshots if self.parents[one.ident] is parent]
@@ -550,7 +572,7 @@ class History(RuleBasedStateMachine):
     @precondition(lambda self: self.uses)
     @step(number=which, elsewhere=st.sampled_from([False, False, False, True]))
     def connect(self, number: int, elsewhere: bool) -> None:
-        about, ident = self.uses[number % len(self.uses)]
+        about, ident = self.use(number)
         known = [use for one in about.ways if (use := one.use(ident))]
         host = "elsewhere" if elsewhere or not known else _host(known[0].server)
         if elsewhere and not (known and all(use.host for use in known)):
@@ -570,7 +592,7 @@ class History(RuleBasedStateMachine):
         self.complete_use(number, lose=lose)
 
     def complete_use(self, number: int, *, lose: bool) -> None:
-        about, ident = self.uses[number % len(self.uses)]
+        about, ident = self.use(number)
         self.ask(
             about,
             lambda one: model.complete(one, ident),
@@ -583,7 +605,7 @@ class History(RuleBasedStateMachine):
     @precondition(lambda self: self.uses)
     @step(number=which, lose=lost)
     def detach(self, number: int, lose: bool) -> None:
-        about, ident = self.uses[number % len(self.uses)]
+        about, ident = self.use(number)
         self.ask(
             about,
             lambda one: model.leave(one, ident),
@@ -698,7 +720,9 @@ class History(RuleBasedStateMachine):
             about.blurred.discard("actions")
         exact = [one for one in ways if _matches(one, shown, present)]
         unclear = [
-            one for one in ways if one.status == ANY and shown["size"] in {one.size, *one.grown}
+            one._replace(size=shown["size"])
+            for one in ways
+            if one.status == ANY and shown["size"] in {one.size, *one.grown}
         ]
         if about.blurred or self.is_connecting(about.ident):
             found = [*exact, *unclear]
@@ -787,7 +811,7 @@ class History(RuleBasedStateMachine):
         wait=st.integers(0, 12),
     )
     def freeze(self, name: str, who: str, wait: int) -> None:
-        self.cloud.weather.forecast(name, who, wait // 2 if who == "api" else wait)
+        self.cloud.weather.forecast(name, who, wait=wait // 2 if who == "api" else wait)
 
     @precondition(lambda self: not self.peaceful)
     @step(
@@ -804,7 +828,7 @@ class History(RuleBasedStateMachine):
         times=st.integers(1, 4),
     )
     def disturb(self, name: str, wait: int, times: int) -> None:
-        self.cloud.weather.forecast(name, "", wait, times)
+        self.cloud.weather.forecast(name, wait=wait, times=times)
 
     @precondition(lambda self: not self.peaceful)
     @step(
@@ -818,16 +842,18 @@ class History(RuleBasedStateMachine):
                 "driver: twice",
             )
         ),
-        wait=st.integers(0, 1),
+        verb=st.sampled_from(VERBS),
         times=st.integers(1, 4),
     )
-    def fail(self, name: str, wait: int, times: int) -> None:
-        self.cloud.weather.forecast(name, "worker", wait, times)
+    def fail(self, name: str, verb: str, times: int) -> None:
+        self.cloud.weather.forecast(name, "worker", f".{verb}", times=times)
 
     @precondition(lambda self: not self.peaceful)
-    @step(number=st.integers(0, 1))
+    @step(number=st.integers(0, 5))
     def backend_offline(self, number: int) -> None:
-        """It answers nothing and its service does not report; or it is back."""
+        """It answers nothing and its service does not report; or it is back (more often)."""
+        if number > 1 and not self.cloud.offline:
+            return
         name = self.cloud.backend(number)
         if name in self.cloud.offline:
             self.cloud.offline.remove(name)
@@ -929,6 +955,12 @@ class History(RuleBasedStateMachine):
 
 
 # -- small helpers -------------------------------------------------------------------------------
+
+
+def _one_of(all_of_them: list[T], there: list[T], number: int) -> T:
+    """Mostly one of those that may be there; clients name others, too."""
+    chosen = there if there and number < MOST else all_of_them
+    return chosen[number % len(chosen)]
 
 
 async def _made() -> Cloud:

@@ -22,13 +22,19 @@ BY_NAME = {one.name: one for one in (*FLAVOURS, DIES, SLEEPS)}
 class Fault:
     """A flavour that strikes `times` in a row, once `wait` points where it could have passed.
 
-    `actor` is the beginning of the names of those whom it concerns.
+    `actor` is the beginning of the names of those whom it concerns, `label` the end of the labels
+    of the effects.
     """
 
     flavour: Flavour
     actor: str
+    label: str
     wait: int
     times: int
+
+    def concerns(self, actor: Actor, point: Point) -> bool:
+        mine = actor.name.startswith(self.actor) and point.label.endswith(self.label)
+        return mine and self.flavour.strikes_at(point)
 
 
 @dataclass
@@ -39,15 +45,17 @@ class Weather:
     asleep: list[Actor] = field(default_factory=list)
     struck: Counter[str] = field(default_factory=Counter)
 
-    def forecast(self, name: str, actor: str = "", wait: int = 0, times: int = 1) -> None:
-        self.due.append(Fault(BY_NAME[name], actor, wait, times))
+    def forecast(
+        self, name: str, actor: str = "", label: str = "", *, wait: int = 0, times: int = 1
+    ) -> None:
+        self.due.append(Fault(BY_NAME[name], actor, label, wait, times))
 
     def clear(self) -> None:
         self.due.clear()
 
     def __call__(self, _stage: Stage[Any], actor: Actor, point: Point) -> Order:
         for fault in self.due:
-            if actor.name.startswith(fault.actor) and fault.flavour.strikes_at(point):
+            if fault.concerns(actor, point):
                 if fault.wait > 0:
                     fault.wait -= 1
                     continue
