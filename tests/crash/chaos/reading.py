@@ -15,7 +15,7 @@ from tests.crash.chaos.disk import Disk
 from tests.crash.chaos.owner import Owner
 from tests.crash.chaos.stage import Stage
 from tests.crash.chaos.tally import Tally
-from tests.crash.chaos.things import Snapshot, Thing, Volume
+from tests.crash.chaos.things import Snapshot, Thing
 
 
 async def check_data(stage: Stage, owners: Sequence[Owner], tally: Tally) -> None:
@@ -33,18 +33,18 @@ async def check_data(stage: Stage, owners: Sequence[Owner], tally: Tally) -> Non
 
 async def _read(driver: LocalDriver, thing: Thing, tally: Tally) -> None:
     """A snapshot is read through a volume that is made from it for the purpose."""
-    if isinstance(thing, Volume):
-        await _compare(driver, DriverVolume(thing.id, thing.size, driver.config.name), thing, tally)
-        return
-    assert isinstance(thing, Snapshot)
-    frozen = DriverSnapshot(thing.id, thing.volume.id, thing.size, driver.config.name)
-    copy = DriverVolume(str(uuid4()), thing.size, driver.config.name)
+    pool = driver.config.name
     try:
-        await asyncio.to_thread(driver.create, copy, frozen)
-        await _compare(driver, copy, thing, tally)
+        if isinstance(thing, Snapshot):
+            frozen = DriverSnapshot(thing.id, thing.volume.id, thing.size, pool)
+            copy = DriverVolume(str(uuid4()), thing.size, pool)
+            await asyncio.to_thread(driver.create, copy, frozen)
+            await _compare(driver, copy, thing, tally)
+            await asyncio.to_thread(driver.delete, copy)
+        else:
+            await _compare(driver, DriverVolume(thing.id, thing.size, pool), thing, tally)
     except Exception as error:
-        tally.wrong("data", thing.id, f"Snapshot {thing.id} cannot be copied: {error!r}.")
-    await asyncio.to_thread(driver.delete, copy)
+        tally.wrong("data", thing.id, f"{thing.name} ({thing.id}) cannot be read: {error!r}.")
 
 
 async def _compare(driver: LocalDriver, volume: DriverVolume, thing: Thing, tally: Tally) -> None:
@@ -53,7 +53,6 @@ async def _compare(driver: LocalDriver, volume: DriverVolume, thing: Thing, tall
     disk = Disk(thing.id, info.data, thing.content, tally, Random(0))
     try:
         await disk.verify(thing.size)
-    except Exception as error:
-        tally.wrong("data", thing.id, f"{thing.name} ({thing.id}) cannot be read: {error!r}.")
-    disk.close()
+    finally:
+        disk.close()
     await asyncio.to_thread(driver.unexport, volume, connector["host"])
