@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SECONDS = 120
 SEED ?= 7
 
-.PHONY: help setup dev demo run test check unit lint crash-points histories chaos mutants lock packages clients clean
+.PHONY: help setup dev demo run test check unit lint crash-points histories chaos mutants reliability lock packages clients clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -67,6 +67,13 @@ chaos: dev packages ## real processes, real faults: make chaos SECONDS=120 SEED=
 
 mutants: dev packages ## the deliberate defects of tests/mutants: each must be caught
 	@$(BIN)/python tools/mutants.py
+
+reliability: dev packages ## all of the above at length, and docs/reliability.md from it (an hour)
+	@$(BIN)/python -m tests.crash.points
+	@$(BIN)/python -m tests.crash.histories --seed 1 2 3 4 5 --examples 60 --steps 50
+	@for seed in 7 8 9; do $(BIN)/python -m tests.crash.chaos --seconds 120 --seed $$seed || exit 1; done
+	@$(BIN)/python tools/mutants.py
+	@$(BIN)/python tools/reliability.py > docs/reliability.md.new && mv docs/reliability.md.new docs/reliability.md
 
 lock: dev ## renew the lock files from pyproject.toml and requirements-clients.in
 	@tools/lock

@@ -129,7 +129,8 @@ def histories() -> Iterator[str]:
 
 
 def chaos() -> Iterator[str]:
-    runs = [json.loads(path.read_text()) for path in sorted(FIGURES.glob("chaos-*.json"))]
+    # One file a seed, one entry a run.
+    runs = [run for path in FIGURES.glob("chaos-*.json") for run in json.loads(path.read_text())]
     if not runs:
         raise SystemExit("no chaos run is on record: run `make reliability`")
     runs.sort(key=lambda one: one["seed"])
