@@ -127,7 +127,10 @@ SCENARIOS: tuple[ComputeScenario, ...] = (
         do.deleting,
         setup=do.prepared(do.volume("root"), do.done(do.creating("root", do.BLANK))),
         good="gone | root available",
-        bad={"ERROR root=vda made=vdb | made in-use | root in-use"},
+        bad={
+            "ERROR root=vda made=vdb | made in-use | root in-use",
+            "ERROR runs root=vda made=vdb | made in-use | root in-use",
+        },
         before="ACTIVE runs root=vda made=vdb | made in-use | root in-use",
     ),
     _scenario(
@@ -147,7 +150,7 @@ SCENARIOS: tuple[ComputeScenario, ...] = (
             do.volume("data"), do.done(do.creating()), do.host_fails("attach", do.BUSY, times=1)
         ),
         good="gone | data available",
-        bad={WITHOUT_DATA},
+        bad={WITHOUT_DATA, "ERROR | data available", "ERROR runs | data available"},
         before=WITHOUT_DATA,
         cut={WITH_DATA},
     ),

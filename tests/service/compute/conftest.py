@@ -22,7 +22,7 @@ from tests.service.house import House, open_house
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Work that is tried again is tried again at once."""
     monkeypatch.setattr(explain, "RETRY_SECONDS", 0.01)
-    for module in (undoing, detach_server_volume):
+    for module in (undoing, delete_server, detach_server_volume):
         monkeypatch.setattr(module, "LONGEST_PAUSE", 0.01)
     for workflow in (create_server, delete_server):
         monkeypatch.setattr(workflow, "LOOK_AGAIN", 0.01)

@@ -120,6 +120,23 @@ async def test_a_deletion_goes_on_until_block_storage_is_back(cloud: ComputeClou
     assert await cloud.house.status(volume) == "available"
 
 
+@pytest.mark.parametrize("status", [409, 500])
+async def test_a_deletion_goes_on_however_block_storage_fails(
+    cloud: ComputeCloud, status: int
+) -> None:
+    server, volume = await cloud.server(), await cloud.house.volume()
+    await cloud.attach(server, volume)
+    cloud.network.fail("DELETE", "/attachments/", status, times=3)
+    await cloud.member.call("DELETE", f"/servers/{server}")
+    await cloud.quiet()
+    assert (await cloud.member.call("GET", f"/servers/{server}")).status_code == 404
+    assert await traces_of_volume(cloud, volume) == ("available", [])
+
+
+async def traces_of_volume(cloud: ComputeCloud, volume: str) -> tuple[str, list[object]]:
+    return await cloud.house.status(volume), list(await cloud.storage_attachments(volume))
+
+
 async def test_a_volume_that_must_stay_does_not_keep_its_server(cloud: ComputeCloud) -> None:
     server, volume = await cloud.server(), await cloud.house.volume()
     await cloud.attach(server, volume, delete_on_termination=True)

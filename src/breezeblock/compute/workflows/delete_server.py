@@ -32,6 +32,7 @@ log = structlog.get_logger()
 
 RESOURCE = "server"
 LOOK_AGAIN = 0.5
+LONGEST_PAUSE = 60.0
 
 
 class Data(msgspec.Struct, frozen=True):
@@ -96,10 +97,15 @@ async def release_volumes(run: Run[Data]) -> Outcome:
     server, rows = await run.doors.store.read(lambda tx: _server(tx, server_id))
     storage = run.doors.storage_of(server)
     kept = []
-    for row in rows:
-        await volumes.release(storage, row)
-        if row.volume_id and row.delete_on_termination:
-            kept += await _delete_volume(storage, row.volume_id)
+    try:
+        for row in rows:
+            await volumes.release(storage, row)
+            if row.volume_id and row.delete_on_termination:
+                kept += await _delete_volume(storage, row.volume_id)
+    except BlockStorageError as error:
+        # The guest is gone: there is no way back.
+        pause = min(2.0 ** min(run.operation.attempts, 10), LONGEST_PAUSE)
+        return Again(after=pause, note=f"will try again: {error}")
     return Done(settle=lambda tx: servers.delete(tx, server_id), note="; ".join(kept))
 
 
@@ -119,7 +125,9 @@ def _server(tx: ReadTx, server_id: str) -> tuple[Server, list[ServerVolume]]:
     return servers.get(tx, server_id), servers.volumes_of(tx, server_id)
 
 
-def _settle_failure(tx: WriteTx, _operation: Operation, data: Data, failure: Failure) -> None:
+def _settle_failure(tx: WriteTx, operation: Operation, data: Data, failure: Failure) -> None:
+    if operation.step == release_volumes.__name__:
+        servers.settle_volumes(tx, data.server_id, "error")  # some are released already
     fault = fault_of(failure, tx.now)
     servers.update(tx, data.server_id, status="ERROR", task_state=None, fault=fault)
 
