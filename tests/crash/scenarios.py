@@ -40,7 +40,9 @@ class Scenario:
     `end` tells the end in a word or two. `good` are the ends of work that succeeded, `bad` those of
     work that failed and said why, `before` is the end when the request never arrived, `cut` are
     those of several requests, or transactions, that were cut short, `undone` those after the client
-    has taken it back. `patience`: for how many seconds the end is waited for.
+    has taken it back. `patience`: for how many seconds the end is waited for. `loses`: somebody may
+    have kept what is deleted all the same, when its deletion was under way at the backend and the
+    worker was frozen in it, or the backend could not be asked: that it is missing is reported.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Scenario:
     takes_back: Act | None = None
     undone: set[str] = field(default_factory=set)
     patience: float = WAITS
+    loses: bool = False
     known: Known = field(default_factory=Known)
 
     async def prepare(self) -> Remains[Backends]:
@@ -79,6 +82,9 @@ class Scenario:
         assert self.takes_back is not None
         task = world.spawn(self.takes_back(world, self.known))
         await world.settle(task)
+
+    def excuses(self, strike: Strike) -> set[str]:
+        return {"missing"} if self.loses and (strike.late or strike.may_fail) else set()
 
     def problem(self, world: World, strike: Strike) -> str | None:
         allowed = self.good
@@ -371,6 +377,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         setup=do.made,
         good={"available", "error", "gone"},
         patience=CHECK_PATIENCE,
+        loses=True,
     ),
     Scenario(
         "reset to detached",

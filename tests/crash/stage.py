@@ -180,6 +180,7 @@ class Stage(Generic[O_]):
 
     async def _point(self, actor: Actor, kind: str, label: str, when: When) -> Order:
         order = Order.GO
+        await asyncio.sleep(0)  # let the others have their next effect first, too
         if actor.alive and not self._closed:
             point = Point(len(self.points), actor.name, kind, label, when)
             self.points.append(point)

@@ -14,11 +14,12 @@ from breezeblock.model.errors import Failure
 from breezeblock.model.operation import Operation
 from breezeblock.model.snapshots import Snapshot
 from breezeblock.model.usage import of_snapshot
+from breezeblock.model.volumes import Volume
 from breezeblock.operations.submit import Caller
 from breezeblock.operations.submit import submit as submit_operation
 from breezeblock.operations.workflow import Done, Outcome, Run, Workflow
-from breezeblock.store import messages, quotas, snapshots, volume_types, volumes
-from breezeblock.store.store import WriteTx
+from breezeblock.store import messages, operations, quotas, snapshots, volume_types, volumes
+from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.workflows.create_snapshot import snapshot_and_volume
 from breezeblock.workflows.doors import as_driver_snapshot, queue_of
 
@@ -41,12 +42,19 @@ def submit(tx: WriteTx, caller: Caller, snapshot: Snapshot, *, force: bool = Fal
 
 async def remove(run: Run[Data]) -> Outcome:
     """Remove the snapshot from the backend; what is gone already is fine."""
-    snapshot, volume = await run.doors.store.read(
-        lambda tx: snapshot_and_volume(tx, run.operation.resource_id)
-    )
+    found = await run.doors.store.read(lambda tx: _to_remove(tx, run.operation))
+    if found is None:
+        return Done(note="was cut short")
+    snapshot, volume = found
     frozen = as_driver_snapshot(snapshot, volume)
     await run.doors.call(volume.backend, lambda driver: driver.delete_snapshot, frozen)
     return Done(settle=lambda tx: _forget(tx, snapshot))
+
+
+def _to_remove(tx: ReadTx, held: Operation) -> tuple[Snapshot, Volume] | None:
+    """Nothing when the deletion was cut short while its worker was frozen: an administrator may
+    have kept the snapshot (what the worker records is refused)."""
+    return snapshot_and_volume(tx, held.resource_id) if operations.is_held(tx, held) else None
 
 
 def _forget(tx: WriteTx, snapshot: Snapshot) -> None:

@@ -19,7 +19,15 @@ from breezeblock.model.volumes import Volume
 from breezeblock.operations.submit import Caller
 from breezeblock.operations.submit import submit as submit_operation
 from breezeblock.operations.workflow import Done, Outcome, Run, Workflow
-from breezeblock.store import attachments, messages, quotas, snapshots, volume_types, volumes
+from breezeblock.store import (
+    attachments,
+    messages,
+    operations,
+    quotas,
+    snapshots,
+    volume_types,
+    volumes,
+)
 from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.workflows.doors import as_driver_snapshot, as_driver_volume, queue_of
 
@@ -60,7 +68,7 @@ def _check_cascade(snapshot: Snapshot, volume: Volume, *, force: bool) -> None:
 
 async def remove(run: Run[Data]) -> Outcome:
     """Remove snapshots and volume from the backend; what is gone already is fine."""
-    found = await run.doors.store.read(lambda tx: _to_remove(tx, run.operation.resource_id))
+    found = await run.doors.store.read(lambda tx: _to_remove(tx, run.operation))
     if found is None:
         return Done(note="was gone already")
     volume, owned = found
@@ -72,9 +80,11 @@ async def remove(run: Run[Data]) -> Outcome:
     return Done(settle=lambda tx: _forget(tx, volume))
 
 
-def _to_remove(tx: ReadTx, volume_id: str) -> tuple[Volume, list[Snapshot]] | None:
-    volume = volumes.find(tx, volume_id)
-    return (volume, snapshots.of_volume(tx, volume_id)) if volume else None
+def _to_remove(tx: ReadTx, held: Operation) -> tuple[Volume, list[Snapshot]] | None:
+    """Nothing, too, when the deletion was cut short while its worker was frozen: an administrator
+    may have kept the volume (what the worker records is refused)."""
+    volume = volumes.find(tx, held.resource_id) if operations.is_held(tx, held) else None
+    return (volume, snapshots.of_volume(tx, volume.id)) if volume else None
 
 
 def _forget(tx: WriteTx, volume: Volume) -> None:
