@@ -6,12 +6,16 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from breezeblock.drivers.backend import Backend
 from breezeblock.drivers.base import PermanentError
 from breezeblock.model.operation import Operation
 from breezeblock.services.volume import VolumeService
-from breezeblock.store import operations
+from breezeblock.store import operations, services
+from breezeblock.store.store import WriteTx
 from tests.service.fake_driver import FakeDriver
 from tests.service.house import House, open_house
 
@@ -76,3 +80,22 @@ async def test_a_backend_that_does_not_connect_is_not_swept(tmp_path: Path) -> N
     async with open_house(tmp_path, []) as house, serving(house, driver):
         await asyncio.sleep(0.2)
         assert await sweeps(house) == []
+
+
+async def test_a_report_that_fails_unexpectedly_is_not_the_last_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    report_pools = services.report_pools
+
+    def fails_at_first(tx: WriteTx, backend: str, reports: Any) -> None:
+        written.append(backend)
+        if len(written) <= 2:
+            raise RuntimeError("nobody expected this")
+        report_pools(tx, backend, reports)
+
+    monkeypatch.setattr(services, "report_pools", fails_at_first)
+    async with open_house(tmp_path, []) as house, serving(house, FakeDriver()):
+        while not (await house.admin.get("/scheduler-stats/get_pools")).json()["pools"]:
+            await asyncio.sleep(0.01)
+    assert len(written) > 2

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -97,7 +98,8 @@ class VolumeService:
         await self._report(backend)
         await self.engine.serve(backend.queue, in_flight=backend.threads)
         self._serving.add(backend.name)
-        await self._sweep(backend)
+        # While it was away, or we were, either may have changed.
+        await self._tell(lambda tx: sweep_backend.request(tx, backend.name))
         while True:
             await asyncio.sleep(self.report_interval)
             await self._report(backend)
@@ -111,21 +113,23 @@ class VolumeService:
             await self._report_down(backend)
             return
         reports = backend.reports(stats)
-        with contextlib.suppress(StoreUnavailable):
-            await self.store.write(
-                lambda tx: _report(tx, backend, reports, self.inventory_interval)
-            )
-
-    async def _sweep(self, backend: Backend) -> None:
-        """Have the backend compared with the database now: while it was away, or we were, either
-        may have changed."""
-        with contextlib.suppress(StoreUnavailable):
-            await self.store.write(lambda tx: sweep_backend.request(tx, backend.name))
+        await self._tell(lambda tx: _report(tx, backend, reports, self.inventory_interval))
 
     async def _report_down(self, backend: Backend) -> None:
         """Let no new work come here, and show why, until a test succeeds."""
-        with contextlib.suppress(StoreUnavailable):
-            await self.store.write(lambda tx: _mark_down(tx, backend))
+        await self._tell(lambda tx: _mark_down(tx, backend))
+
+    async def _tell(self, report: Callable[[WriteTx], None]) -> None:
+        """Write it down if that can be done now; whatever happens to it, the next report comes.
+
+        A backend whose reports ended with an error would be up, and given no work, for ever.
+        """
+        try:
+            await self.store.write(report)
+        except StoreUnavailable as error:
+            log.warning("database away", error=str(error))
+        except Exception:
+            log.exception("report failed")
 
 
 def _report(

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 import msgspec
 
 from breezeblock.compute.block_storage import BlockStorage, BlockStorageError
+from breezeblock.compute.pauses import pause_after
 from breezeblock.compute.workflows.attach_server_volume import turn_of
 from breezeblock.model.errors import Failure
 from breezeblock.model.operation import Operation
@@ -24,7 +25,6 @@ from breezeblock.store import operations, servers
 from breezeblock.store.store import ReadTx, WriteTx
 
 LOOK_AGAIN = 2.0
-LONGEST_PAUSE = 60.0
 
 
 class Data(msgspec.Struct, frozen=True):
@@ -55,8 +55,7 @@ async def clear(run: Run[Data]) -> Outcome:
         if any(row.volume_id == data.marked and row.state == "attached" for row in rows):
             gone += await _clear_mark(storage, data.marked or "")
     except BlockStorageError as error:
-        pause = min(2.0**owner.attempts, LONGEST_PAUSE)
-        return Again(after=pause, note=f"will try again: {error}")
+        return Again(after=pause_after(owner.attempts), note=f"will try again: {error}")
     return Done(note=f"removed {', '.join(gone)}" if gone else "nothing was left")
 
 

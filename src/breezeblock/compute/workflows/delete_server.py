@@ -17,6 +17,7 @@ import structlog
 
 from breezeblock.compute.block_storage import BlockStorage, BlockStorageError
 from breezeblock.compute.doors import queue_of
+from breezeblock.compute.pauses import pause_after
 from breezeblock.compute.workflows import volumes
 from breezeblock.compute.workflows.attach_server_volume import turn_of
 from breezeblock.model.errors import Failure
@@ -32,7 +33,6 @@ log = structlog.get_logger()
 
 RESOURCE = "server"
 LOOK_AGAIN = 0.5
-LONGEST_PAUSE = 60.0
 
 
 class Data(msgspec.Struct, frozen=True):
@@ -104,8 +104,7 @@ async def release_volumes(run: Run[Data]) -> Outcome:
                 kept += await _delete_volume(storage, row.volume_id)
     except BlockStorageError as error:
         # The guest is gone: there is no way back.
-        pause = min(2.0 ** min(run.operation.attempts, 10), LONGEST_PAUSE)
-        return Again(after=pause, note=f"will try again: {error}")
+        return Again(after=pause_after(run.operation.attempts), note=f"will try again: {error}")
     return Done(settle=lambda tx: servers.delete(tx, server_id), note="; ".join(kept))
 
 

@@ -16,9 +16,10 @@ from http import HTTPStatus
 from breezeblock.compute.block_storage import BlockStorage, BlockStorageError
 from breezeblock.compute.doors import queue_of
 from breezeblock.compute.explain import final
+from breezeblock.compute.pauses import pause_after
 from breezeblock.compute.workflows import volumes
 from breezeblock.compute.workflows.attach_server_volume import RESOURCE, SERVER_GONE, turn_of
-from breezeblock.compute.workflows.undoing import LONGEST_PAUSE, Undoable, undoable
+from breezeblock.compute.workflows.undoing import Undoable, undoable
 from breezeblock.model.errors import Failure, OperationFailed
 from breezeblock.model.operation import Operation
 from breezeblock.model.servers import DELETING, Server, ServerVolume
@@ -110,8 +111,7 @@ async def release(run: Run[Data]) -> Outcome:
     try:
         await volumes.release(run.doors.storage_of(server), row)
     except BlockStorageError as error:
-        pause = min(2.0 ** min(run.operation.attempts, 10), LONGEST_PAUSE)
-        return Again(after=pause, note=f"will try again: {error}")
+        return Again(after=pause_after(run.operation.attempts), note=f"will try again: {error}")
     return Done(settle=lambda tx: servers.delete_volume(tx, data.row_id))
 
 

@@ -16,6 +16,7 @@ import msgspec
 import structlog
 
 from breezeblock.compute.explain import explain, final
+from breezeblock.compute.pauses import pause_after
 from breezeblock.model.errors import Failure
 from breezeblock.operations.workflow import Again, Failed, Outcome, Run, Step
 from breezeblock.store.store import StoreUnavailable
@@ -24,7 +25,6 @@ log = structlog.get_logger()
 
 TRIES = 5
 """How often a step is tried while its errors are temporary, unless it says otherwise."""
-LONGEST_PAUSE = 60.0
 
 D = TypeVar("D", bound="Undoable")
 
@@ -77,7 +77,7 @@ async def _undo(undo: Callable[[Run[Any]], Awaitable[None]], run: Run[Any]) -> O
         raise
     except Exception as error:
         log.warning("undoing failed", operation=run.operation.id, error=str(error))
-        pause = min(2.0 ** min(run.operation.attempts, 10), LONGEST_PAUSE)
+        pause = pause_after(run.operation.attempts)
         return Again(after=pause, note=f"could not be undone yet: {error}")
     data = msgspec.structs.replace(run.data, undone=True)
     return Failed(run.data.failure, data=data, note="undone")
