@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.crash.histories import machine
+from tests.crash.histories import tally
 from tests.crash.histories.run import Figures, run
 
 RESULTS = Path(__file__).parents[3] / ".cache" / "reliability" / "histories.json"
@@ -30,9 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             figures = run(seed, told.examples, told.steps, shrink=not told.unshrunk)
         except BaseException as error:
-            print(
-                f"\nseed {seed}, history {machine.TALLY.examples}: {type(error).__name__}: {error}"
-            )
+            print(f"\nseed {seed}, history {tally.TALLY.examples}: {type(error).__name__}: {error}")
             for note in getattr(error, "__notes__", ()):
                 print(note)
             print(

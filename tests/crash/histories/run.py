@@ -10,7 +10,8 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.crash.histories import machine
+from tests.crash.histories import tally as counts
+from tests.crash.histories.machine import History
 from tests.crash.world import quiet_logs
 
 
@@ -55,10 +56,10 @@ class Figures:
 def run(number: int, examples: int, steps: int, *, shrink: bool = True) -> Figures:
     """So many histories of at most so many steps; raises what is wrong, shrunk."""
     began = time.monotonic()
-    tally = machine.TALLY = machine.Tally()
+    tally = counts.TALLY = counts.Tally()
 
     @seed(number)
-    class Seeded(machine.History):
+    class Seeded(History):
         pass
 
     with quiet_logs():

@@ -1,0 +1,79 @@
+"""What must be true after each rule and at the end of a history."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from hypothesis.stateful import invariant
+
+from tests.crash.histories import tally
+from tests.crash.histories.belief import Belief, Disagreement
+from tests.crash.histories.client import LIMITS
+from tests.crash.histories.looking import Looking
+from tests.service.catalog_fixture import PROJECT
+
+
+class Ending(Looking):
+    """Rules."""
+
+    @invariant()
+    def nothing_is_wrong(self) -> None:
+        with self.noticing():
+            if self.cloud.escaped:
+                raise self.cloud.escaped[0]
+            self.check(self.cloud.violations(quiet=False, inventories=self.calm))
+
+    def check(self, wrong: Collection[Any]) -> None:
+        if wrong:
+            raise AssertionError("\n".join(map(str, wrong)) + "\n" + self.cloud.trails())
+
+    def teardown(self) -> None:
+        try:
+            if not self.broken:
+                self.end()
+        finally:
+            tally.TALLY.faults.update(self.cloud.weather.struck)
+            self.runner.run(self.cloud.close())
+            self.runner.close()
+            self._ids.stop()
+
+    def end(self) -> None:
+        """All faults are over: it becomes quiet, and is as clients were told."""
+        for belief in self.resources:
+            belief.blurred -= set(self.cloud.weather.asleep)
+        self.run(self.cloud.end())
+        self.check(self.cloud.violations())
+        for one in list(self.lost):
+            self.find(one)
+        for volume in self.volumes:
+            self.look_at(volume)
+        for snapshot in self.snapshots:
+            self.look_at_snapshot(snapshot)
+        self.check_list("volume", self.volumes)
+        self.check_list("snapshot", self.snapshots)
+        self.check_usage()
+
+    def check_list(self, kind: str, known: Iterable[Belief[Any]]) -> None:
+        """There is what the clients know of, and nothing else."""
+        reply, _ = self.send("GET", f"/{kind}s")
+        names = sorted(one["name"] for one in reply.json[f"{kind}s"])
+        expected = sorted(one.name for one in known if not one.may_be_gone)
+        if names != expected:
+            raise Disagreement(f"the {kind}s are {names}, but should be {expected}")
+
+    def check_usage(self) -> None:
+        reply, _ = self.send("GET", f"/os-quota-sets/{PROJECT}?usage=true", role="admin")
+        told = {name: reply.json["quota_set"][name]["in_use"] for name in LIMITS}
+        there = [
+            max(one.size for one in belief.ways)
+            for belief in self.resources
+            if not belief.may_be_gone
+        ]
+        expected = {
+            "volumes": sum(not one.may_be_gone for one in self.volumes),
+            "snapshots": sum(not one.may_be_gone for one in self.snapshots),
+            "gigabytes": sum(there),
+        }
+        if told != expected:
+            raise Disagreement(f"the usage is {told}, but should be {expected}")
