@@ -20,6 +20,11 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tests.crash import compute_faults, faults  # noqa: E402 - found only now
+from tests.crash.faults import Flavour  # noqa: E402
+
 FIGURES = ROOT / ".cache" / "reliability"
 FAULTS = ROOT / "docs" / "reliability_faults.tsv"
 
@@ -95,23 +100,42 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str
         yield f"| {' | '.join(str(cell) for cell in row)} |"
 
 
-def crash_points(title: str, name: str) -> Iterator[str]:
-    """One row a scenario, one column a flavour."""
+def crash_points(title: str, name: str, flavours: Iterable[Flavour]) -> Iterator[str]:
+    """Positions by flavour and workflow, then by scenario."""
     told = figures(name)
     scenarios = told["scenarios"]
-    flavours = list(dict.fromkeys(one for it in scenarios.values() for one in it["flavours"]))
-    total: Counter[str] = Counter()
-    rows = []
-    for scenario, it in sorted(scenarios.items(), key=lambda one: (one[1]["workflow"], one[0])):
-        total.update(it["flavours"])
-        total["pairs"] += it["pairs"]
-        cells = [it["flavours"].get(one, "-") for one in flavours]
-        rows.append((f"`{it['workflow']}`", scenario, *cells, it["pairs"]))
-    rows.append(("**all**", "", *(total[one] for one in flavours), total["pairs"]))
-    cases = told["cases"]
+    workflows = sorted({it["workflow"] for it in scenarios.values()})
+    tried: Counter[tuple[str, str]] = Counter()
+    for it in scenarios.values():
+        for flavour, positions in it["flavours"].items():
+            tried[flavour, it["workflow"]] += positions
+        tried["pairs", it["workflow"]] += it["pairs"]
+    meaning = {
+        "crash": "the process dies there, before or after the effect",
+        **{one.name: one.says for one in flavours},
+        "late, and the next one late, too": "two that were overtaken wake up, one after the other",
+        "pairs": "the process dies there, and the recovery dies as well, at each of its places",
+    }
+    nameless = {flavour for flavour, _ in tried} - meaning.keys()
+    if nameless:
+        raise SystemExit(f"nobody says what this is: {', '.join(sorted(nameless))}")
     yield f"### {title}\n"
-    yield f"{cases} cases in {told['seconds']:.0f} s.\n"
-    yield from table(("workflow", "scenario", *flavours, "pairs"), rows)
+    yield f"{told['cases']} cases in {told['seconds']:.0f} s.\n"
+    yield from table(
+        ("fault", "what happens", *(f"`{one}`" for one in workflows)),
+        (
+            (one, says, *(tried[one, workflow] or "-" for workflow in workflows))
+            for one, says in meaning.items()
+        ),
+    )
+    yield ""
+    yield from table(
+        ("scenario", "workflow", "positions", "pairs"),
+        (
+            (scenario, f"`{it['workflow']}`", sum(it["flavours"].values()), it["pairs"])
+            for scenario, it in sorted(scenarios.items(), key=lambda one: one[1]["workflow"])
+        ),
+    )
     yield ""
 
 
@@ -179,7 +203,7 @@ def mutants() -> Iterator[str]:
     yield ""
 
 
-def faults() -> Iterator[str]:
+def found() -> Iterator[str]:
     with FAULTS.open(newline="") as lines:
         for row in csv.DictReader(lines, delimiter="\t"):
             yield f"| {row['fault']} | {row['found by']} | `{row['test']}` |"
@@ -194,8 +218,8 @@ def page() -> Iterator[str]:
     commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, text=True)
     yield HEAD.format(commit=commit.strip())
     yield POINTS
-    yield from crash_points("Block storage", "crash_points")
-    yield from crash_points("Compute", "compute_crash_points")
+    yield from crash_points("Block storage", "crash_points", faults.FLAVOURS)
+    yield from crash_points("Compute", "compute_crash_points", compute_faults.FLAVOURS)
     yield HISTORIES
     yield from histories()
     yield CHAOS
@@ -203,7 +227,7 @@ def page() -> Iterator[str]:
     yield DEFECTS
     yield from mutants()
     yield FOUND.rstrip("\n")
-    yield from faults()
+    yield from found()
 
 
 if __name__ == "__main__":
