@@ -33,10 +33,11 @@ class Attachments(Client):
     @precondition(lambda self: self.volumes)
     @step(number=which, server=st.integers(0, 2), connected=st.booleans(), lose=lost)
     def attach(self, number: int, server: int, connected: bool, lose: bool) -> None:
-        self.attach_to(number, server, connected=connected, lose=lose)
+        self.attach_to(self.volume(number), server, connected=connected, lose=lose)
 
-    def attach_to(self, number: int, server: int, *, connected: bool, lose: bool) -> None:
-        about = self.volume(number)
+    def attach_to(
+        self, about: Belief[Volume], server: int, *, connected: bool, lose: bool = False
+    ) -> None:
         wish: dict[str, Any] = {"volume_uuid": about.ident, "instance_uuid": server_of(server)}
         use = Use("new", server_of(server))
         if connected:
@@ -62,6 +63,9 @@ class Attachments(Client):
         host = "elsewhere" if elsewhere or not known else host_of(known[0].server)
         if elsewhere and not (known and all(use.host for use in known)):
             return
+        self.connect_use(about, ident, host)
+
+    def connect_use(self, about: Belief[Volume], ident: str, host: str) -> None:
         self.ask(
             about,
             lambda one: answers.connect(one, ident, host),
@@ -74,10 +78,9 @@ class Attachments(Client):
     @precondition(lambda self: self.uses)
     @step(number=which, lose=lost)
     def complete(self, number: int, lose: bool) -> None:
-        self.complete_use(number, lose=lose)
+        self.complete_use(*self.use(number), lose=lose)
 
-    def complete_use(self, number: int, *, lose: bool) -> None:
-        about, ident = self.use(number)
+    def complete_use(self, about: Belief[Volume], ident: str, *, lose: bool = False) -> None:
         self.ask(
             about,
             lambda one: answers.complete(one, ident),
@@ -90,7 +93,9 @@ class Attachments(Client):
     @precondition(lambda self: self.uses)
     @step(number=which, lose=lost)
     def detach(self, number: int, lose: bool) -> None:
-        about, ident = self.use(number)
+        self.leave(*self.use(number), lose=lose)
+
+    def leave(self, about: Belief[Volume], ident: str, *, lose: bool = False) -> None:
         self.ask(
             about,
             lambda one: answers.leave(one, ident),

@@ -16,13 +16,14 @@ class Disagreement(AssertionError):
 @dataclass
 class Belief(Generic[Way]):
     """All ways that one resource may be. `blurred`: calls about it may yet be carried out, or it
-    has attachments without names, so a look settles nothing."""
+    has attachments without names, so a look settles nothing. `told` are the messages about it."""
 
     ident: str
     name: str
     ways: frozenset[Way]
     goes_on: Callable[[Way, float, bool], Iterator[Way]]
     blurred: set[object] = field(default_factory=set)
+    told: set[str] = field(default_factory=set)
 
     def present(self, now: float, calm: bool) -> frozenset[Way]:
         """All ways, with what may have happened meanwhile."""

@@ -95,8 +95,8 @@ class Client(RuleBasedStateMachine):
 
     @property
     def calm(self) -> bool:
-        """Whether nothing has gone wrong yet: then no work may fail."""
-        return not (self.cloud.weather.struck or self.cloud.offline or self.meddled)
+        """Whether nothing has gone wrong yet that more than time may come of: no work may fail."""
+        return not (self.cloud.weather.harmed or self.meddled)
 
     def send(self, method: str, path: str, body: Any = None, **how: Any) -> tuple[Any, Actor]:
         reply, asked = self.run(self.cloud.send(method, path, body, **how))

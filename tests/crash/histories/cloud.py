@@ -11,15 +11,18 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
+
 from breezeblock.api.application import Application
 from breezeblock.api.routes import ROUTES
-from breezeblock.model.invariants import Violation, check_live, check_quiet
+from breezeblock.model.invariants import Facts, Violation
 from breezeblock.operations.sweep import end_overdue, move_on_stranded
 from breezeblock.operations.waiting import Waiter
 from breezeblock.store.store import StoreUnavailable
 from breezeblock.web.app import make_app
 from breezeblock.web.idempotency import Idempotency
 from breezeblock.web.service import block_storage
+from breezeblock.workflows import sweep_backend
 from tests.crash.asgi import Reply, request
 from tests.crash.histories.weather import Weather
 from tests.crash.stage import Actor
@@ -43,6 +46,9 @@ class Cloud(World):
         self.weather = Weather()
         self.plan = self.weather
         self._started = 0
+        self._facts: tuple[Any, Facts] | None = None
+        self._swept: set[str] = set()
+        self._findings: list[Violation] = []
         self.start_api()
 
     @property
@@ -145,11 +151,28 @@ class Cloud(World):
         sleeper.thaw()
         await idle()
 
-    def violations(self, *, quiet: bool = True, inventories: bool = True) -> list[Violation]:
-        """As those of the world; on demand without a look at the backends."""
-        if inventories:
-            return super().violations(quiet=quiet)
-        return (check_quiet if quiet else check_live)(self.facts(), {})
+    # -- what is true --------------------------------------------------------------------------
+
+    def facts(self) -> Facts:
+        """As those of the world, read once while nothing changes."""
+        seen = (self.changes(), self.clock)
+        if self._facts is None or self._facts[0] != seen:
+            self._facts = (seen, super().facts())
+        return self._facts[1]
+
+    def findings(self) -> list[Violation]:
+        """The differences between backends and database that sweeps have found since last time."""
+        self.note_findings()
+        found, self._findings = self._findings, []
+        return found
+
+    def note_findings(self) -> None:
+        """Keep what sweeps have found since the last time; the database forgets old ones."""
+        for one in self.facts().operations:
+            ended = one.workflow == sweep_backend.WORKFLOW.name and one.state == "succeeded"
+            if ended and one.id not in self._swept:
+                self._swept.add(one.id)
+                self._findings += msgspec.convert(one.result, sweep_backend.Report).found
 
     async def end(self) -> None:
         """No more faults. What is frozen wakes up late; then nothing may be left to do."""
@@ -158,6 +181,7 @@ class Cloud(World):
         if not self.api.alive:
             self.start_api()
         await self.recover()
+        self.note_findings()
         for sleeper in self.weather.asleep:
             sleeper.thaw()
         await idle()
@@ -166,6 +190,9 @@ class Cloud(World):
         for seconds in (4000.0, 700.0):  # holds and checks have their time
             await self.live(seconds)
             await self.recover()
+            self.note_findings()
+        await self.sweep_backends()
+        self.note_findings()
 
     def backend(self, number: int) -> str:
         """The name of one of the backends."""

@@ -83,7 +83,7 @@ class Faults(Client):
             self.cloud.report()
         else:
             self.cloud.offline.add(name)
-            self.cloud.weather.struck["backend offline"] += 1
+            self.cloud.weather.note("backend offline")
 
     @precondition(lambda self: self.cloud.weather.asleep)
     @step(number=which)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterable
 from typing import Any
 
 from hypothesis.stateful import precondition
 
+from breezeblock.model.messages import EXTEND_NOT_SEEN
 from breezeblock.store import operations
 from breezeblock.workflows.attach_volume import EXPORT
 from tests.crash.histories import ways
@@ -16,6 +18,11 @@ from tests.crash.histories.belief import Belief, Disagreement
 from tests.crash.histories.client import TROUBLE, Client, Lost, which
 from tests.crash.histories.tally import step
 from tests.crash.histories.ways import ANY, GONE, Snapshot, Use, Volume
+
+PART = re.compile(r"[.!?:](?= |$)")
+"""The end of a part of a message: what was to be done: what happened. Why. What would help."""
+ADVICE = EXTEND_NOT_SEEN.event_id
+"""Tells of what has been done, not of a failure."""
 
 
 class Looking(Client):
@@ -50,7 +57,30 @@ class Looking(Client):
             found = [*exact, *(new for one in unclear for new in _adopted(one, shown, present))]
         what = f"{shown['status']}, {shown['size']} GiB, {[one['status'] for one in present]}"
         about.shown(found, what)
+        self.check_told(about, shown["status"])
         self.uses += [(about, one["id"]) for one in present if (about, one["id"]) not in self.uses]
+
+    def check_told(self, about: Belief[Any], status: str) -> list[dict[str, Any]]:
+        """The messages about it that are new: each failure is told once, with cause and remedy."""
+        reply, _ = self.send("GET", f"/messages?resource_uuid={about.ident}")
+        if reply is None or reply.status in TROUBLE:
+            return []
+        messages = reply.json["messages"]
+        fresh = [one for one in messages if one["id"] not in about.told]
+        about.told |= {one["id"] for one in messages}
+        for one in fresh:
+            if self.calm and one["event_id"] != ADVICE and not status.startswith("error"):
+                raise Disagreement(f"nothing has failed, but: {one}")
+            if len(PART.findall(one["user_message"])) < 4:
+                raise Disagreement(f"a message without cause or remedy: {one}")
+        requests = [one["request_id"] for one in messages]
+        if len(set(requests)) < len(requests):
+            raise Disagreement(f"a failure was told more than once: {messages}")
+        parent = self.parents.get(about.ident)
+        silent = not messages and not (parent and parent.told)
+        if status.startswith("error") and silent and not self.meddled:
+            raise Disagreement(f"{about.name} is {status}, and nobody was told why")
+        return fresh
 
     def is_connecting(self, volume_id: str) -> bool:
         """Whether work on one of its exports is under way, which its owner cannot see."""
@@ -76,6 +106,8 @@ class Looking(Client):
                 known = [one._replace(status=status, work=it) for it in works]
                 found += [one] if about.blurred else known
         about.shown(found, status)
+        if status != GONE:
+            self.check_told(about, status)
 
     @precondition(lambda self: self.lost)
     @step(number=which)

@@ -5,15 +5,13 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize
 
-from tests.crash.histories.attachments import Attachments
 from tests.crash.histories.ending import Ending
 from tests.crash.histories.faults import Faults
 from tests.crash.histories.limits import Limits
-from tests.crash.histories.snapshots import Snapshots
-from tests.crash.histories.volumes import Volumes
+from tests.crash.histories.trouble import Trouble
 
 
-class History(Volumes, Snapshots, Attachments, Limits, Faults, Ending):
+class History(Trouble, Limits, Faults, Ending):
     """One history."""
 
     @initialize(
@@ -39,8 +37,8 @@ class History(Volumes, Snapshots, Attachments, Limits, Faults, Ending):
                 )
                 self.look_at(self.volumes[-1])
             if frozen:
-                self.snap(0, lose=False, key=False)
+                self.snap(self.volumes[0])
             if attached != "not":
-                self.attach_to(0, 0, connected=attached != "reserved", lose=False)
+                self.attach_to(self.volumes[0], 0, connected=attached != "reserved")
             if attached == "complete":
-                self.complete_use(0, lose=False)
+                self.complete_use(*self.uses[0])

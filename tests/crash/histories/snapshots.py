@@ -8,10 +8,12 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition
 
+from tests.crash.asgi import Reply
 from tests.crash.histories import answers
+from tests.crash.histories.belief import Belief
 from tests.crash.histories.client import TROUBLE, Client, Lost, lost, which
 from tests.crash.histories.tally import step
-from tests.crash.histories.ways import Snapshot
+from tests.crash.histories.ways import Snapshot, Volume
 
 
 class Snapshots(Client):
@@ -20,10 +22,9 @@ class Snapshots(Client):
     @precondition(lambda self: self.volumes)
     @step(number=which, lose=lost, key=st.booleans())
     def take_snapshot(self, number: int, lose: bool, key: bool) -> None:
-        self.snap(number, lose=lose, key=key)
+        self.snap(self.volume(number), lose=lose, key=key)
 
-    def snap(self, number: int, *, lose: bool, key: bool) -> None:
-        parent = self.volume(number)
+    def snap(self, parent: Belief[Volume], *, lose: bool = False, key: bool = False) -> None:
         name = f"snapshot-{next(self.numbers)}"
         most = max((one.most for one in parent.ways), default=0)
         body = {"snapshot": {"volume_id": parent.ident, "name": name}}
@@ -43,16 +44,19 @@ class Snapshots(Client):
     @precondition(lambda self: self.snapshots)
     @step(number=which, lose=lost, force=st.sampled_from([False, False, True]))
     def delete_snapshot(self, number: int, lose: bool, force: bool) -> None:
-        about = self.snapshot(number)
         force = force and not self.peaceful
         self.meddled |= force
+        self.drop(self.snapshot(number), lose=lose, force=force)
+
+    def drop(
+        self, about: Belief[Snapshot], *, lose: bool = False, force: bool = False
+    ) -> Reply | None:
         path = f"/snapshots/{about.ident}"
         step = partial(answers.drop, force=force)
         if force:
             forced: dict[str, Any] = {"os-force_delete": {}}
-            self.ask(about, step, "POST", f"{path}/action", forced, lose=lose, role="admin")
-        else:
-            self.ask(about, step, "DELETE", path, lose=lose)
+            return self.ask(about, step, "POST", f"{path}/action", forced, lose=lose, role="admin")
+        return self.ask(about, step, "DELETE", path, lose=lose)
 
     @precondition(lambda self: self.snapshots)
     @precondition(lambda self: not self.peaceful)

@@ -26,10 +26,12 @@ class Tally:
 TALLY = Tally()
 
 
-def step(**drawn: Any) -> Callable[[Any], Any]:
+def step(*, named: str = "", **drawn: Any) -> Callable[[Any], Any]:
     """A rule that is counted."""
 
     def decorate(fn: Any) -> Any:
+        fn.__name__ = named or fn.__name__
+
         @wraps(fn)
         def counted(history: Any, **values: Any) -> None:
             TALLY.rules[fn.__name__] += 1

@@ -9,6 +9,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition
 
+from tests.crash.asgi import Reply
 from tests.crash.histories import answers, ways
 from tests.crash.histories.belief import Belief
 from tests.crash.histories.client import TROUBLE, Client, Lost, lost, which
@@ -83,8 +84,10 @@ class Volumes(Client):
     @precondition(lambda self: self.volumes)
     @step(number=which, lose=lost)
     def delete(self, number: int, lose: bool) -> None:
-        about = self.volume(number)
-        self.ask(
+        self.delete_volume(self.volume(number), lose=lose)
+
+    def delete_volume(self, about: Belief[Volume], *, lose: bool = False) -> Reply | None:
+        return self.ask(
             about,
             lambda one: answers.delete(one, self.has_children(about)),
             "DELETE",
@@ -142,9 +145,13 @@ class Volumes(Client):
     @precondition(lambda self: self.volumes)
     @step(number=which, size=st.sampled_from((1, 2, 4, 6)), lose=lost)
     def extend(self, number: int, size: int, lose: bool) -> None:
-        about = self.volume(number)
+        self.extend_volume(self.volume(number), size, lose=lose)
+
+    def extend_volume(
+        self, about: Belief[Volume], size: int, *, lose: bool = False
+    ) -> Reply | None:
         least = min((one.size for one in about.ways), default=0)
-        self.ask(
+        return self.ask(
             about,
             lambda one: answers.extend(one, size),
             "POST",
