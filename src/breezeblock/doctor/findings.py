@@ -57,6 +57,8 @@ REMEDIES = {
     "status-follows-attachments": "Reset its status (os-reset_status): the true one is then set.",
     "shared-without-leave": "Detach all but one of them, before both write to it.",
     "failure-says-why": "A defect of Breezeblock: report it with `breezeblock trace` of that id.",
+    "one-at-a-time": "A defect of Breezeblock, or the database lacks its unique index on "
+    "operations: report it with `breezeblock trace` of that id.",
     "epoch": "A defect of Breezeblock: report it with `breezeblock trace` of that id.",
     "server-stuck": "Delete the server, or look into the agent's log of its host.",
     "server-volume-stuck": "Detach the volume from the server again, or delete the server.",

@@ -211,6 +211,14 @@ def test_what_the_service_does_of_its_own_accord_is_told_to_nobody() -> None:
     assert broken(replace(HEALTHY, operations=[failed], messages=[])) == []
 
 
+def test_two_operations_on_one_resource_are_seen() -> None:
+    first = but(ENDED, state="open", due_at=NOW + 60)
+    second = but(first, id="o2", workflow="extend_volume", resource_type="anything")
+    looks = but(first, id="o3", resource_type="check")
+    assert broken(replace(HEALTHY, operations=[first, second])) == ["one-at-a-time"]
+    assert broken(replace(HEALTHY, operations=[first, looks])) == []
+
+
 def test_an_epoch_that_goes_back_is_seen() -> None:
     back = but(ENDED, trail=[{"epoch": 2}, {"epoch": 1}])
     ahead = but(ENDED, trail=[{"epoch": 3}])

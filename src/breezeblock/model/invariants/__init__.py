@@ -26,6 +26,7 @@ LIVE: tuple[Rule, ...] = (
     statuses.status_follows_from_the_attachments,
     usage.usage_equals_the_rows,
     attachments.one_server_unless_shared,
+    operations.one_at_a_time,
     operations.failures_say_why,
     operations.epochs_never_go_back,
 )

@@ -14,6 +14,9 @@ WAITS = 30.0
 COMPUTE = frozenset({"server", "server-volume"})
 """Resource types of the work on servers, when their service shares the database."""
 
+CHECK = "check"
+"""Resource type of work that only looks, beside other work (`store.operations.CHECK`)."""
+
 
 def nothing_is_open(facts: Facts) -> Iterator[Violation]:
     """Every operation has ended, but those whose time has not come."""
@@ -64,6 +67,18 @@ def failures_are_told_once(facts: Facts) -> Iterator[Violation]:
                 resource,
                 f"{number} failed operation(s) of request {request} on {resource} left "
                 f"{told[key]} message(s).",
+            )
+
+
+def one_at_a_time(facts: Facts) -> Iterator[Violation]:
+    """At most one operation is open on a resource (design, law 4)."""
+    under_way = Counter(
+        one.resource_id for one in facts.operations if one.is_open and one.resource_type != CHECK
+    )
+    for resource, number in under_way.items():
+        if number > 1:
+            yield Violation(
+                "one-at-a-time", resource, f"{number} operations are open on {resource} at once."
             )
 
 

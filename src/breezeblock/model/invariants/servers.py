@@ -18,12 +18,11 @@ from functools import cached_property
 
 from breezeblock.model.invariants import operations
 from breezeblock.model.invariants.facts import Facts, Violation
+from breezeblock.model.invariants.operations import CHECK
 from breezeblock.model.inventory import Item
 from breezeblock.model.operation import Operation
 from breezeblock.model.servers import Server, ServerVolume
 
-CHECK = "check"
-"""Resource type of work that only looks (`store.operations.CHECK`)."""
 PASSING = frozenset({"attaching", "detaching"})
 """States of a server's volume that only work on it, or on its server, explains."""
 
