@@ -72,18 +72,18 @@ class Faults(Client):
         self.cloud.weather.forecast(name, "worker", f".{verb}", times=times)
 
     @precondition(lambda self: not self.peaceful)
-    @step(number=st.integers(0, 5))
+    @precondition(lambda self: len(self.cloud.offline) < 2)
+    @step(number=st.integers(0, 1))
     def backend_offline(self, number: int) -> None:
-        """It answers nothing and its service does not report; or it is back (more often)."""
-        if number > 1 and not self.cloud.offline:
-            return
-        name = self.cloud.backend(number)
-        if name in self.cloud.offline:
-            self.cloud.offline.remove(name)
-            self.cloud.report()
-        else:
-            self.cloud.offline.add(name)
-            self.cloud.weather.note("backend offline")
+        """It answers nothing and its service does not report."""
+        self.cloud.offline.add(self.cloud.backend(number))
+        self.cloud.weather.note("backend offline")
+
+    @precondition(lambda self: self.cloud.offline)
+    @step()
+    def backends_online(self) -> None:
+        self.cloud.offline.clear()
+        self.cloud.report()
 
     @precondition(lambda self: self.cloud.weather.asleep)
     @step(number=which)

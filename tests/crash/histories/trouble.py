@@ -21,7 +21,7 @@ from tests.crash.histories.snapshots import Snapshots
 from tests.crash.histories.tally import step
 from tests.crash.histories.volumes import Volumes
 from tests.crash.histories.ways import FREE, GONE
-from tests.crash.histories.weather import BY_NAME, REFUSALS, Fault
+from tests.crash.histories.weather import BY_NAME, HARMLESS, REFUSALS, Fault
 from tests.crash.stage import When
 
 
@@ -48,6 +48,8 @@ USES = {"attach": "export", "connect": "export", "detach": "unexport"}
 BREAKS = (*REFUSALS, "driver: acts and breaks")
 """Flavours after which the work may have failed."""
 BLIPS = ("driver: not now", "driver: answer lost", "driver: twice")
+AT_ONCE = 10.0
+"""Seconds that a client may wait at most when a message was lost, and nothing else."""
 STOPS = ("dies", "sleeps")
 MORE = ("extend", "delete", "snapshot", "attach", "detach all")
 """What a client asks for while the work before may still be under way."""
@@ -68,7 +70,7 @@ MOMENTS = (
     Moment("", "after"),
     Moment("_write", "before"),
     Moment("_write", "before", 1),
-    *(Moment(None, None, number) for number in range(0, 24, 3)),
+    *(Moment(None, None, number) for number in range(0, 24, 4)),
 )
 
 
@@ -79,7 +81,7 @@ def in_trouble(name: str) -> Any:
     @step(
         named=f"{name.replace(' ', '_')}_in_trouble",
         number=which,
-        flavour=st.sampled_from((*BREAKS, *BLIPS, *STOPS)),
+        flavour=st.sampled_from((*BREAKS, *BLIPS, *STOPS, *STOPS)),
         times=st.sampled_from((1, 1, 2)),
         moment=st.sampled_from(MOMENTS),
         then=st.sampled_from(("waits", "waits", "asks for more", "goes on")),
@@ -136,6 +138,7 @@ class Trouble(Volumes, Snapshots, Attachments, Looking):
         about = self.free_volume(number)
         if about is None:
             return
+        alone, began = self.alone, self.cloud.clock
         server = number % 3
         if name != "attach":
             self.attach_to(about, server, connected=name == "detach")
@@ -147,6 +150,8 @@ class Trouble(Volumes, Snapshots, Attachments, Looking):
                 self.connect_use(about, mine[-1], host_of(server_of(server)))
             elif mine:
                 self.leave(about, mine[-1])
+        if alone and fault.flavour.name in HARMLESS and self.cloud.clock > began + AT_ONCE:
+            raise Disagreement(f"{name} took {self.cloud.clock - began:.0f} s after {fault}")
         if more:
             self.ask_for_more(about, more)
 
@@ -170,7 +175,7 @@ class Trouble(Volumes, Snapshots, Attachments, Looking):
     def work(self, name: str, number: int, fault: Fault, *, waits: bool) -> Belief[Any] | None:
         """Ask for work, with this fault in its way, and look at how it ended if there was time."""
         weather = self.cloud.weather
-        alone = not (weather.due or weather.asleep or self.cloud.offline)
+        alone = self.alone
         if not self.cloud.workers:
             self.run(do(self.cloud.hire))
         told = self.prepared(number, name)
@@ -185,6 +190,12 @@ class Trouble(Volumes, Snapshots, Attachments, Looking):
         if about is not None and waits and alone:
             self.check_end(about, WORKS[name], fault)
         return about
+
+    @property
+    def alone(self) -> bool:
+        """Whether nothing else is in the way."""
+        weather = self.cloud.weather
+        return not (weather.due or weather.asleep or self.cloud.offline)
 
     def prepared(self, number: int, name: str) -> Callable[[], Belief[Any] | None] | None:
         """The call, on something that it is certainly accepted for; it tells what to look at."""
