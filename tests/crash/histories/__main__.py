@@ -43,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         total.add(figures)
         print(
             f"seed {seed}: {figures.examples} histories, {figures.steps} steps, "
-            f"{sum(figures.faults.values())} faults, {figures.seconds:.0f} s, no violation",
+            f"{sum(figures.faults.values())} faults, work hit in {figures.hit} histories, "
+            f"{figures.seconds:.0f} s, no violation",
             flush=True,
         )
     RESULTS.parent.mkdir(parents=True, exist_ok=True)

@@ -75,6 +75,7 @@ class Client(RuleBasedStateMachine):
         self.meddled = False
         self.peaceful = False
         self.broken = False
+        self.hit = False
         tally.TALLY.examples += 1
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:

@@ -26,6 +26,8 @@ class Figures:
     faults: Counter[str] = field(default_factory=Counter)
     answers: Counter[int] = field(default_factory=Counter)
     certain: Counter[bool] = field(default_factory=Counter)
+    hits: Counter[str] = field(default_factory=Counter)
+    hit: int = 0
     seconds: float = 0.0
 
     def add(self, other: Figures) -> None:
@@ -36,15 +38,20 @@ class Figures:
         self.faults += other.faults
         self.answers += other.answers
         self.certain += other.certain
+        self.hits += other.hits
+        self.hit += other.hit
         self.seconds += other.seconds
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON; the rules and faults that come most often first."""
-        most = {name: dict(getattr(self, name).most_common()) for name in ("rules", "faults")}
+        most = {
+            name: dict(getattr(self, name).most_common()) for name in ("rules", "faults", "hits")
+        }
         answers = {str(code): self.answers[code] for code in sorted(self.answers)}
         return {
             "seeds": self.seeds,
             "examples": self.examples,
+            "hit": self.hit,
             "steps": self.steps,
             "seconds": round(self.seconds, 1),
             **most,
@@ -84,5 +91,7 @@ def run(number: int, examples: int, steps: int, *, shrink: bool = True) -> Figur
         tally.faults,
         tally.answers,
         tally.certain,
+        tally.hits,
+        tally.hit,
         time.monotonic() - began,
     )

@@ -20,7 +20,11 @@ class Tally:
     answers: Counter[int] = field(default_factory=Counter)
     certain: Counter[bool] = field(default_factory=Counter)
     """Whether the model knew the one answer that a call could be given."""
+    hits: Counter[str] = field(default_factory=Counter)
+    """Which work was hit by the fault that was drawn together with it."""
     examples: int = 0
+    hit: int = 0
+    """In so many of the examples some work was."""
 
 
 TALLY = Tally()

@@ -13,6 +13,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition
 
+from tests.crash.histories import tally
 from tests.crash.histories.attachments import Attachments, host_of, server_of
 from tests.crash.histories.belief import Belief, Disagreement
 from tests.crash.histories.client import do, which
@@ -150,6 +151,7 @@ class Trouble(Volumes, Snapshots, Attachments, Looking):
                 self.connect_use(about, mine[-1], host_of(server_of(server)))
             elif mine:
                 self.leave(about, mine[-1])
+        self.note_hit(name, fault)
         if alone and fault.flavour.name in HARMLESS and self.cloud.clock > began + AT_ONCE:
             raise Disagreement(f"{name} took {self.cloud.clock - began:.0f} s after {fault}")
         if more:
@@ -187,9 +189,16 @@ class Trouble(Volumes, Snapshots, Attachments, Looking):
                 if not self.cloud.workers:
                     self.run(do(self.cloud.hire))
                 self.run(self.cloud.live(70))
+        self.note_hit(name, fault)
         if about is not None and waits and alone:
             self.check_end(about, WORKS[name], fault)
         return about
+
+    def note_hit(self, name: str, fault: Fault) -> None:
+        if fault.struck:
+            tally.TALLY.hits[f"{name}: {fault.flavour.name}"] += 1
+            tally.TALLY.hit += not self.hit
+            self.hit = True
 
     @property
     def alone(self) -> bool:
