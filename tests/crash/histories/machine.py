@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize
 
 from tests.crash.histories.ending import Ending
 from tests.crash.histories.faults import Faults
 from tests.crash.histories.limits import Limits
-from tests.crash.histories.trouble import Trouble
+from tests.crash.histories.trouble import ANY_WORK, Trouble
 
 
 class History(Trouble, Limits, Faults, Ending):
@@ -19,16 +21,22 @@ class History(Trouble, Limits, Faults, Ending):
         shared=st.booleans(),
         frozen=st.booleans(),
         attached=st.sampled_from(("not", "reserved", "connected", "complete")),
-        peaceful=st.sampled_from((False, False, False, True)),
+        trouble=st.none() | ANY_WORK | ANY_WORK,
     )
     def begin(
-        self, sizes: list[int], shared: bool, frozen: bool, attached: str, peaceful: bool
+        self,
+        sizes: list[int],
+        shared: bool,
+        frozen: bool,
+        attached: str,
+        trouble: dict[str, Any] | None,
     ) -> None:
         """Some volumes, the first with a snapshot and an attachment, perhaps.
 
-        In peaceful histories nothing goes wrong, so that the model knows more.
+        Without trouble at the beginning there is none later: in these peaceful histories the model
+        knows more.
         """
-        self.peaceful = peaceful
+        self.peaceful = trouble is None
         with self.noticing():
             for number, size in enumerate(sizes):
                 more = {"volume_type": "shared"} if shared and number == 0 else {}
@@ -42,3 +50,5 @@ class History(Trouble, Limits, Faults, Ending):
                 self.attach_to(self.volumes[0], 0, connected=attached != "reserved")
             if attached == "complete":
                 self.complete_use(*self.uses[0])
+            if trouble is not None:
+                self.work_in_trouble(number=0, **trouble)

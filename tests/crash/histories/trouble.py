@@ -71,36 +71,28 @@ MOMENTS = (
     Moment("", "after"),
     Moment("_write", "before"),
     Moment("_write", "before", 1),
-    *(Moment(None, None, number) for number in range(0, 24, 4)),
+    *(Moment(None, None, number) for number in (4, 9, 14)),
 )
 
 
+WAYS = {
+    "flavour": st.sampled_from((*BREAKS, *BLIPS, *STOPS, *STOPS)),
+    "times": st.sampled_from((1, 1, 2)),
+    "moment": st.sampled_from(MOMENTS),
+    "then": st.sampled_from(("waits", "waits", "asks for more", "goes on")),
+    "more": st.sampled_from(MORE),
+}
+"""What is in the way of work, and what the client does then."""
+ANY_WORK = st.fixed_dictionaries({"name": st.sampled_from(sorted(WORKS)), **WAYS})
+
+
 def in_trouble(name: str) -> Any:
-    """A rule: this work, with something in its way, and what the client does then."""
+    """A rule: this work, with something in its way."""
 
     @precondition(lambda self: not self.peaceful)
-    @step(
-        named=f"{name.replace(' ', '_')}_in_trouble",
-        number=which,
-        flavour=st.sampled_from((*BREAKS, *BLIPS, *STOPS, *STOPS)),
-        times=st.sampled_from((1, 1, 2)),
-        moment=st.sampled_from(MOMENTS),
-        then=st.sampled_from(("waits", "waits", "asks for more", "goes on")),
-        more=st.sampled_from(MORE),
-    )
-    def trouble(
-        self: Trouble,
-        number: int,
-        flavour: str,
-        times: int,
-        moment: Moment,
-        then: str,
-        more: str,
-    ) -> None:
-        fault = _fault(flavour, WORKS[name].verb, moment, times)
-        about = self.work(name, number, fault, waits=then == "waits")
-        if about in self.volumes and then == "asks for more":
-            self.ask_for_more(about, more)
+    @step(named=f"{name.replace(' ', '_')}_in_trouble", number=which, **WAYS)
+    def trouble(self: Trouble, number: int, **way: Any) -> None:
+        self.work_in_trouble(name, number, **way)
 
     return trouble
 
@@ -134,6 +126,22 @@ class Trouble(Volumes, Snapshots, Attachments, Looking):
     attach_in_trouble = used_in_trouble("attach")
     connect_in_trouble = used_in_trouble("connect")
     detach_in_trouble = used_in_trouble("detach")
+
+    def work_in_trouble(
+        self,
+        name: str,
+        number: int,
+        *,
+        flavour: str,
+        times: int,
+        moment: Moment,
+        then: str,
+        more: str,
+    ) -> None:
+        fault = _fault(flavour, WORKS[name].verb, moment, times)
+        about = self.work(name, number, fault, waits=then == "waits")
+        if about in self.volumes and then == "asks for more":
+            self.ask_for_more(about, more)
 
     def use_volume(self, name: str, number: int, fault: Fault, more: str) -> None:
         about = self.free_volume(number)
@@ -176,15 +184,14 @@ class Trouble(Volumes, Snapshots, Attachments, Looking):
 
     def work(self, name: str, number: int, fault: Fault, *, waits: bool) -> Belief[Any] | None:
         """Ask for work, with this fault in its way, and look at how it ended if there was time."""
-        weather = self.cloud.weather
         alone = self.alone
         if not self.cloud.workers:
             self.run(do(self.cloud.hire))
-        told = self.prepared(number, name)
-        if told is None:
+        ask = self.prepared(number, name)
+        if ask is None:
             return None
-        with weather.expecting(fault):
-            about = told()
+        with self.cloud.weather.expecting(fault):
+            about = ask()
             if waits:
                 if not self.cloud.workers:
                     self.run(do(self.cloud.hire))
@@ -233,11 +240,9 @@ class Trouble(Volumes, Snapshots, Attachments, Looking):
 
     def creating(self, ask: Callable[[], None]) -> Callable[[], Belief[Any] | None]:
         def create() -> Belief[Any] | None:
-            known = len(self.resources)
-            before = set(map(id, self.resources))
+            known = {one.ident for one in self.resources}
             ask()
-            fresh = [one for one in self.resources if id(one) not in before]
-            return fresh[0] if len(self.resources) > known else None
+            return next((one for one in self.resources if one.ident not in known), None)
 
         return create
 
@@ -265,7 +270,7 @@ class Trouble(Volumes, Snapshots, Attachments, Looking):
             return
         status = GONE if reply.status == 404 else reply.json[kind[:-1]]["status"]
         name = fault.flavour.name
-        # A creation goes to the next backend when one refuses, and a fault on one is not on both.
+        # A creation goes to the next backend when one refuses.
         fails = fault.struck > 0 and name in BREAKS and (work.verb != "create" or fault.struck > 1)
         expected = (work.failed,) if fails else work.done
         if status not in expected:
