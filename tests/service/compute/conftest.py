@@ -7,13 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from breezeblock.compute import explain
-from breezeblock.compute.workflows import (
-    create_server,
-    delete_server,
-    detach_server_volume,
-    undoing,
-)
+from breezeblock.compute import explain, pauses
+from breezeblock.compute.workflows import create_server, delete_server
 from tests.service.compute.cloud import ComputeCloud, Tokens, open_compute
 from tests.service.house import House, open_house
 
@@ -22,8 +17,7 @@ from tests.service.house import House, open_house
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Work that is tried again is tried again at once."""
     monkeypatch.setattr(explain, "RETRY_SECONDS", 0.01)
-    for module in (undoing, delete_server, detach_server_volume):
-        monkeypatch.setattr(module, "LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(pauses, "LONGEST", 0.01)
     for workflow in (create_server, delete_server):
         monkeypatch.setattr(workflow, "LOOK_AGAIN", 0.01)
 
