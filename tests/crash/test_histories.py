@@ -10,7 +10,8 @@ from tests.crash.histories.run import run
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_whatever_happens_the_service_is_as_its_clients_were_told(seed: int) -> None:
-    figures = run(seed, examples=20, steps=40)
-    assert figures.steps >= 400
+    figures = run(seed, examples=12, steps=40)
+    assert figures.steps >= 250
     assert {answer // 100 for answer in figures.answers} >= {2, 4}, "only one side of the rules"
-    assert len(figures.faults) >= 8, "hardly anything went wrong"
+    assert len(figures.faults) >= 6, "hardly anything went wrong"
+    assert figures.hit >= figures.examples / 3, "hardly any work was hit by a fault"
