@@ -22,6 +22,8 @@ from tests.crash.world import Worker, World
 
 DIES = Flavour("dies", "the process goes no further, for ever")
 SLEEPS = Flavour("sleeps", "the process stands still, and wakes up much later")
+UNRECORDED = (DIES.name, "database: away", "database: answer lost")
+"""Flavours that come between what a driver has done and its record: the next try may fail."""
 BY_NAME = {one.name: one for one in (*FLAVOURS, DIES, SLEEPS)}
 HARMLESS = ("message: lost", "message: doubled", "message: broker away", "driver: twice")
 """Flavours that no client may notice but by the time that it takes."""
@@ -113,7 +115,7 @@ class Weather:
         if fault.flavour is SLEEPS:
             self.asleep.append(actor)
             self.late |= _touched(held)
-        if name in ACTED:
+        if name in (*ACTED, *UNRECORDED):
             self.acted |= _touched(held)
         elif point.kind == "driver" and point.label.endswith(".delete") and name not in HARMLESS:
             # What a creation that failed there cannot remove is left to the sweep.
