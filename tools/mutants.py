@@ -132,7 +132,7 @@ def run_tests(tree: Path, tests: Iterable[str]) -> tuple[bool, str]:
         raise SystemExit(f"pytest {' '.join(tests)}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     lines = done.stdout.splitlines()
     failed = [line for line in lines if line.startswith(("FAILED ", "ERROR "))]
-    return done.returncode == 0, failed[0].split()[1] if failed else ""
+    return done.returncode == 0, failed[0].split(" ", 1)[1].split(" - ")[0] if failed else ""
 
 
 def judge(defect: Defect, base: Path) -> Outcome:
