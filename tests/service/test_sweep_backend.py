@@ -15,6 +15,7 @@ from breezeblock.model.invariants import check_quiet
 from breezeblock.model.operation import Operation
 from breezeblock.store import attachments, facts, operations, quotas
 from breezeblock.store.store import WriteTx
+from breezeblock.store.tables import metadata
 from breezeblock.workflows import sweep_backend
 from breezeblock.workflows.sweep_backend import KEPT, SETTLED, Data, Report
 from tests.engines.postgres import Postgres
@@ -195,6 +196,22 @@ async def test_what_no_operation_of_ours_knows_is_an_orphan_and_stays(house: Hou
     assert rules(report) == [("orphan", "not-ours")]
     assert "not-ours" in report.found[0].text
     assert len(house.driver.inventory()) == 2
+
+
+@pytest.mark.parametrize("table", ["snapshots", "volumes"])
+async def test_what_lost_its_row_without_a_deletion_is_an_orphan_and_stays(
+    house: House, table: str
+) -> None:
+    volume = await house.volume()
+    lost = await house.snapshot(volume) if table == "snapshots" else volume
+
+    def by_hand(tx: WriteTx) -> None:
+        tx.run(metadata.tables[table].delete().where(metadata.tables[table].c.id == lost))
+
+    await house.app.store.write(by_hand)
+    held = house.driver.inventory()
+    assert rules(await sweep(house)) == [("orphan", lost)]
+    assert house.driver.inventory() == held
 
 
 async def test_a_leftover_that_the_backend_will_not_remove_is_reported_with_its_words(

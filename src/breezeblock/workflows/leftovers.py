@@ -1,8 +1,8 @@
 """Leftovers: what a backend holds that is provably ours and nobody's data, and how it goes.
 
-The database knows no such object there, but our own record of work does: it was made by us, and is
-deleted or has come to live elsewhere. What no record explains belongs to somebody we do not know:
-it is an orphan, and stays.
+The database knows no such object there, but our own record of work does: it was made by us, and we
+have deleted it, never finished it, or given it a place elsewhere. What no record explains (a row
+that somebody has removed by hand, too) may be somebody's data: it is an orphan, and stays.
 """
 
 from __future__ import annotations
@@ -28,14 +28,7 @@ LEFTOVER = "leftover"
 """The rule that such an object breaks."""
 GROWN = "grown"
 """The rule that a volume breaks whose growth was done and never recorded."""
-LAST_WORK = {
-    "volume": frozenset({"create_volume", "delete_volume"}),
-    "snapshot": frozenset({"create_snapshot", "delete_snapshot"}),
-}
-"""When one of these was the last work on something without a row, nothing of it is to be there.
-
-Work that gives an object away, or moves it, is not among them: it must say itself what it leaves.
-"""
+KINDS = ("volume", "snapshot")
 
 
 def judge(
@@ -103,20 +96,29 @@ async def _remove(run: Run[Any], backend: str, item: Item) -> None:
 
 def is_leftover(tx: ReadTx, backend: str, item: Item) -> bool:
     """Whether our own records prove that the object is ours, and nobody's data."""
-    known = [one for one in operations.of_resource(tx, item.id) if one.resource_type in LAST_WORK]
+    known = [one for one in operations.of_resource(tx, item.id) if one.resource_type in KINDS]
     if not known or any(one.is_open for one in known):
         return False
     if item.kind == "snapshot":
-        return snapshots.find(tx, item.id) is None and _last_was(known, "snapshot")
+        if snapshots.find(tx, item.id) is not None:
+            return False
+        with_its_volume = operations.of_resource(tx, item.volume)
+        return _was_removed(known, "snapshot") or _was_deleted(with_its_volume, "volume")
     volume = volumes.find(tx, item.id)
     if volume is None:
-        return _last_was(known, "volume")
+        return _was_removed(known, "volume")
     lives_here = volume.backend == backend and item.pool in ("", volume.pool)
     return not lives_here and any(_was_left(one, backend, item.pool) for one in known)
 
 
-def _last_was(known: list[Operation], kind: str) -> bool:
-    return known[-1].workflow in LAST_WORK[kind]
+def _was_removed(known: list[Operation], kind: str) -> bool:
+    """Whether it was deleted, or was never finished and so never anybody's."""
+    finished = any(one.workflow == f"create_{kind}" and one.state == "succeeded" for one in known)
+    return _was_deleted(known, kind) or not finished
+
+
+def _was_deleted(known: list[Operation], kind: str) -> bool:
+    return any(one.workflow == f"delete_{kind}" and one.state == "succeeded" for one in known)
 
 
 def _was_left(operation: Operation, backend: str, pool: str) -> bool:

@@ -297,6 +297,18 @@ async def test_leases_of_dead_processes_of_this_host_are_freed_at_start(world: W
     await engine.close()
 
 
+async def test_leases_of_living_processes_of_this_host_are_kept_at_start(world: World) -> None:
+    ident = await world.submit()
+    neighbour = worker_name("host")  # this very process lives
+    held = await world.store.write(
+        lambda tx: operations.claim(tx, ident, "first", neighbour, lease=3600)
+    )
+    engine = world.engine()
+    await engine.start()
+    assert await world.get(ident) == held
+    await engine.close()
+
+
 def test_a_worker_is_known_by_pid_and_start_time() -> None:
     name = worker_name("host")
     assert worker_lives(name)
