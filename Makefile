@@ -78,5 +78,5 @@ reliability: dev packages ## all of the above at length, and docs/reliability.md
 lock: dev ## renew the lock files from pyproject.toml and requirements-clients.in
 	@tools/lock
 
-clean: ## remove what was built here
-	@rm -rf $(VENV) .venv-clients .cache data
+clean: ## remove what was built here; data/, where `make run` keeps volumes, stays
+	@rm -rf $(VENV) .venv-clients .cache

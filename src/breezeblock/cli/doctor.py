@@ -55,7 +55,7 @@ def doctor(
         with console.status("Looking at the database and the backends"):
             diagnosis = asyncio.run(visit(config, repair=repair, patience=wait))
     except CannotLook as error:
-        console.print(str(error))
+        print(msgspec.json.encode({"error": str(error)}).decode() if json else error)
         raise SystemExit(CANNOT_LOOK) from None
     if json:
         print(msgspec.json.encode(diagnosis).decode())

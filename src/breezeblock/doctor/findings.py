@@ -46,8 +46,9 @@ REPAIRS = {
 
 REMEDIES = {
     "orphan": (
-        "Nothing here explains it, so it is never removed: find out whose it is. If it is "
-        "nobody's, remove it with the backend's own tools."
+        "Nothing here explains it, so it is never removed: find out whose it is (`breezeblock "
+        "trace` of its id may know). Only when it is nobody's, remove it with the backend's own "
+        "tools."
     ),
     "missing": (
         "Its data is not where it should be. Look at the backend; if it is lost for good, tell the "

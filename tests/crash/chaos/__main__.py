@@ -11,6 +11,9 @@ from rich.console import Console
 from tests.crash.chaos.plan import WEIGHTS
 from tests.crash.chaos.run import Wanted, run
 
+SHORTEST = 10.0
+"""Seconds. A run without a fault would pass."""
+
 
 def main() -> int:
     """Run, print, and say by the exit code whether anything was violated."""
@@ -30,6 +33,8 @@ def main() -> int:
         help="faults of this kind, to look into something; may be repeated",
     )
     given = parser.parse_args()
+    if given.seconds < SHORTEST:
+        parser.error(f"--seconds: at least {SHORTEST:.0f}: less proves nothing")
     given.kinds = tuple(given.kinds)
     console = Console(highlight=False)
     result = asyncio.run(run(Wanted(**vars(given)), console))

@@ -25,8 +25,8 @@ def nothing_is_orphaned(facts: Facts, backend: str, held: Sequence[Item]) -> Ite
             yield Violation(
                 "orphan",
                 item.id,
-                f"Backend {backend} holds the {item.kind} {item.id}, which the database does not "
-                "know there.",
+                f"Backend {backend} holds the {item.kind} {item.id}, "
+                + _whereabouts(facts.volumes.get(volume_id) if row else None),
                 item,
             )
 
@@ -118,6 +118,15 @@ def violations(facts: Facts, backend: str, held: Sequence[Item]) -> Iterator[Vio
     """All that is wrong with one backend."""
     for rule in RULES:
         yield from rule(facts, backend, held)
+
+
+def _whereabouts(volume: Volume | None) -> str:
+    if volume is None or volume.host is None:
+        return "which the database does not know."
+    return (
+        f"which lives on {volume.host} by the database: was a host, backend or pool renamed? Then "
+        "it is data in use."
+    )
 
 
 def _lives_on(volume: Volume | None, backend: str, item: Item) -> bool:
