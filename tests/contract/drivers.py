@@ -201,6 +201,8 @@ class Local:
         state, volumes = driver.config.state_dir, driver.options.path
         places = (
             *(volumes / "layers").iterdir(),
+            *(volumes / "disposable").iterdir(),
+            *(volumes / "lost+found").glob("*"),
             *(volumes / "manifests").iterdir(),
             *(volumes / "locks").glob("*-*"),
             *(state / "exports").glob("*"),

@@ -18,6 +18,7 @@ from breezeblock.drivers.base import PermanentError, Snapshot, Volume
 from breezeblock.drivers.local.layers import Layers, have_tools, kind_of
 from breezeblock.drivers.local.manifests import Frozen, Manifest, Manifests
 from breezeblock.drivers.local.options import Format
+from breezeblock.drivers.local.sweep import dereference
 from breezeblock.exports.files import Locks
 from breezeblock.exports.nbd import NbdExports
 
@@ -93,7 +94,8 @@ class Copies:
         head = manifest.head
         below = self._layers.below(head)
         served = self._exports.served(volume_id)
-        if below and not served and self._layers.untouched(head):
+        whole = below and (self._layers.size(below) or 0) >= manifest.size
+        if below and whole and not served and self._layers.untouched(head):
             if snapshot_id:
                 self._manifests.save(volume_id, _keeping(manifest, snapshot_id, below))
             return below
@@ -105,7 +107,11 @@ class Copies:
                 self._layers.overlay(draft, head, manifest.size)
             else:
                 self._layers.duplicate(draft, head, manifest.size)
-            self._manifests.save(volume_id, replace(kept, head=draft.name))
+            kept = replace(kept, head=draft.name)
+            if overlay:
+                self._manifests.save(volume_id, kept)
+            else:  # nothing of the volume stands on its past any more
+                dereference(self._layers, self._manifests, self._locks, volume_id, kept)
         self._exports.follow(volume_id)
         return head
 

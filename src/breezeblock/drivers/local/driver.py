@@ -36,10 +36,10 @@ from breezeblock.drivers.base import (
 )
 from breezeblock.drivers.local.copies import Copies
 from breezeblock.drivers.local.layers import GIB, Layers
-from breezeblock.drivers.local.manifests import Manifest, Manifests
+from breezeblock.drivers.local.manifests import COMMITS, Manifest, Manifests
 from breezeblock.drivers.local.options import LocalOptions
 from breezeblock.drivers.local.patience import LongCalls
-from breezeblock.drivers.local.sweep import sweep
+from breezeblock.drivers.local.sweep import dereference, sweep
 from breezeblock.exports.errors import ExportBusy, ExportRefused
 from breezeblock.exports.files import Locks, read_json, write_json
 from breezeblock.exports.nbd import NbdExports
@@ -96,7 +96,7 @@ class LocalDriver(Driver):
     def setup(self) -> None:
         self.close()
         parts = [part.directory for part in (self._locks, self._manifests, self._layers)]
-        for directory in (self.config.state_dir, *parts):
+        for directory in (self.config.state_dir, *parts, self._layers.marks):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._locks.hold("setup"):
             _recognise(self.options.path, self.config.state_dir)
@@ -160,9 +160,9 @@ class LocalDriver(Driver):
             if manifest is not None and manifest.snapshots:
                 raise PermanentError(f"Volume {volume.id} has snapshots.")
             self._exports.revoke(volume.id)
-            below = self._remove(volume.id, manifest) if manifest is not None else None
+            shares = self._remove(volume.id, manifest) if manifest is not None else False
             self._locks.forget(volume.id)
-        if below is not None:
+        if shares:
             self._sweep()
 
     @_in_our_words()
@@ -187,7 +187,7 @@ class LocalDriver(Driver):
             if manifest is None or snapshot.id not in manifest.snapshots:
                 return
             left = {one: it for one, it in manifest.snapshots.items() if one != snapshot.id}
-            self._manifests.save(snapshot.volume_id, replace(manifest, snapshots=left))
+            self._dereference(snapshot.volume_id, replace(manifest, snapshots=left))
         self._sweep()
 
     @_in_our_words()
@@ -210,11 +210,20 @@ class LocalDriver(Driver):
     @_in_our_words()
     def inventory(self) -> list[Item]:
         found = [Item("export", one, host=host) for one, host in self._exports.granted()]
-        for volume_id, manifest in self._manifests.all().items():
-            found.append(Item("volume", volume_id, manifest.size))
-            for one, frozen in manifest.snapshots.items():
-                found.append(Item("snapshot", one, frozen.size, volume_id))
+        with self._locks.hold(COMMITS, shared=True):  # no sweep takes away what a manifest named
+            for volume_id, manifest in self._manifests.all().items():
+                found += self._really_there(volume_id, manifest)
         return found
+
+    def _really_there(self, volume_id: str, manifest: Manifest) -> Iterator[Item]:
+        """The volume and its snapshots, with the sizes that their files have."""
+        size = self._layers.size(manifest.head)
+        if size is not None:
+            yield Item("volume", volume_id, size)
+        for one, frozen in manifest.snapshots.items():
+            size = self._layers.size(frozen.layer)
+            if size is not None:
+                yield Item("snapshot", one, min(size, frozen.size), volume_id)
 
     def _create_empty(self, volume: Volume) -> None:
         if self._manifests.get(volume.id) is not None:
@@ -224,15 +233,20 @@ class LocalDriver(Driver):
             self._layers.blank(draft, volume.size)
             self._manifests.save(volume.id, Manifest(volume.size, draft.name))
 
-    def _remove(self, volume_id: str, manifest: Manifest) -> str | None:
-        """Commit that the volume is gone; returns the layer that its head stood on."""
+    def _remove(self, volume_id: str, manifest: Manifest) -> bool:
+        """Commit that the volume is gone; returns whether its head stood on other layers."""
         try:
             below = self._layers.below(manifest.head)
         except FileNotFoundError:
             below = None
-        self._manifests.remove(volume_id)
+        if below is not None:
+            self._dereference(volume_id, None)
+        else:
+            with self._locks.hold(COMMITS, shared=True):  # no sweep looks in between
+                self._layers.mark([manifest.head])
+                self._manifests.commit(volume_id, None)
         self._layers.remove(manifest.head)  # nothing stands on a head
-        return below
+        return below is not None
 
     def _create_from(self, volume: Volume, source: Volume | Snapshot) -> None:
         with self._locks.hold(volume.id):
@@ -243,6 +257,9 @@ class LocalDriver(Driver):
     def _image(self, volume_id: str) -> Image | None:
         manifest = self._manifests.get(volume_id)
         return self._layers.image(manifest.head) if manifest else None
+
+    def _dereference(self, volume_id: str, left: Manifest | None) -> None:
+        dereference(self._layers, self._manifests, self._locks, volume_id, left)
 
     def _sweep(self) -> None:
         sweep(self._layers, self._manifests, self._locks)

@@ -2,25 +2,33 @@
 
 The driver makes a layer as a draft, fills it, and names it in a manifest. Layers have names of
 their own (`<uuid>.raw`, `<uuid>.qcow2`), so a file never stands for two things in its life.
+
+Two directories stand beside them. `disposable` has an empty file for each layer that we may remove
+once no manifest leads to it: drafts, and what a deletion dereferences. A layer without one is never
+removed: when nothing leads to it, somebody may have lost a manifest. It is set aside, in
+`lost+found`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import shutil
 import struct
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, cast
 
 from breezeblock.drivers.base import PermanentError, TemporaryError
-from breezeblock.exports.files import sync_directory, try_lock
+from breezeblock.exports.files import remove, sync_directory, try_lock
 from breezeblock.exports.storage_daemon import PACKAGES, Image
+
+log = logging.getLogger(__name__)
 
 Format = Literal["raw", "qcow2"]
 
@@ -38,6 +46,8 @@ class Layers:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.marks = directory.with_name("disposable")
+        self.lost_and_found = directory.with_name("lost+found")
         self.reflinks = False
 
     def probe(self) -> None:
@@ -56,10 +66,14 @@ class Layers:
         """
         path, descriptor = self._locked_file(kind)
         try:
+            self.mark([path.name])
             yield path
         except BaseException:
-            path.unlink(missing_ok=True)
+            self.remove(path.name)
             raise
+        else:
+            # It lasts before anybody writes to the layer: from then on it is not ours to remove.
+            self.unmark(path.name)
         finally:
             os.close(descriptor)
 
@@ -97,8 +111,43 @@ class Layers:
             _qemu_img("resize", "-q", "-f", "qcow2", str(path), str(size * GIB), patience=QUICK)
         self._sync(path)
 
+    def mark(self, names: Iterable[str]) -> None:
+        """Say that these are disposable as soon as no manifest leads to them."""
+        for name in names:
+            (self.marks / name).touch()
+
+    def unmark(self, name: str) -> None:
+        """Say, durably, that the layer is not disposable."""
+        remove(self.marks / name)
+
+    def marked(self) -> set[str]:
+        return {path.name for path in self.marks.iterdir()}
+
     def remove(self, name: str) -> None:
         (self.directory / name).unlink(missing_ok=True)
+        (self.marks / name).unlink(missing_ok=True)
+
+    def set_aside(self, name: str) -> None:
+        """Move a file that we cannot account for to `lost+found`; where that fails it stays."""
+        path, kept = self.directory / name, self.lost_and_found / name
+        size = path.stat().st_size
+        try:
+            self.lost_and_found.mkdir(mode=0o700, exist_ok=True)
+            if kept.exists():
+                raise FileExistsError(f"{kept} is there already")
+            path.rename(kept)
+        except OSError as error:
+            log.warning("No manifest leads to %s (%d bytes); it stays: %s", path, size, error)
+        else:
+            log.warning("No manifest leads to %s (%d bytes): moved to %s", path, size, kept)
+
+    def lost(self) -> set[str]:
+        """The layers that were set aside."""
+        try:
+            found = list(self.lost_and_found.iterdir())
+        except OSError:  # none yet; or a file system's own, which is not for us to see
+            return set()
+        return {path.name for path in found if path.suffix in (".raw", ".qcow2")}
 
     def flush(self, name: str) -> None:
         """Bring what was written to the layer to the disk; hosts may go on writing."""
@@ -119,7 +168,7 @@ class Layers:
         _, _, offset, length, *_ = self._header(name)
         if not length:
             return None
-        with (self.directory / name).open("rb") as file:
+        with self._find(name).open("rb") as file:
             return os.pread(file.fileno(), length, offset).decode()
 
     def untouched(self, name: str) -> bool:
@@ -129,6 +178,18 @@ class Layers:
         *_, entries, offset = self._header(name)
         with (self.directory / name).open("rb") as file:
             return not any(os.pread(file.fileno(), 8 * entries, offset))
+
+    def size(self, name: str) -> int | None:
+        """GiB that the layer really has, rounded down; None if it or one below is missing."""
+        try:
+            sizes = [self._virtual_size(one) for one in self.chain(name)]
+        except FileNotFoundError:
+            return None
+        return sizes[0] // GIB
+
+    def empty(self, name: str) -> bool:
+        """Whether the file is as a draft begins, before it is marked."""
+        return (self.directory / name).stat().st_size == 0
 
     def names(self) -> set[str]:
         return {path.name for path in self.directory.iterdir()}
@@ -148,13 +209,22 @@ class Layers:
     def _header(self, name: str) -> tuple[bytes, int, int, int, int, int, int, int, int]:
         """magic, version, backing file's offset and length, cluster bits, size in bytes, cipher,
         entries of the first table, its offset (QEMU's docs/interop/qcow2.txt)."""
-        with (self.directory / name).open("rb") as file:
+        with self._find(name).open("rb") as file:
             start = file.read(_QCOW2_HEADER.size)
-        if not start.startswith(b"QFI\xfb"):
+        if len(start) < _QCOW2_HEADER.size or not start.startswith(b"QFI\xfb"):
             return (b"", 0, 0, 0, 0, 0, 0, 0, 0)  # a draft that is being made, or was
         return cast(
             tuple[bytes, int, int, int, int, int, int, int, int], _QCOW2_HEADER.unpack(start)
         )
+
+    def _virtual_size(self, name: str) -> int:
+        path = self.directory / name
+        found = path.stat().st_size
+        return found if kind_of(name) == "raw" else self._header(name)[5]
+
+    def _find(self, name: str) -> Path:
+        path, lost = self.directory / name, self.lost_and_found / name
+        return lost if not path.exists() and lost.exists() else path
 
     def _locked_file(self, kind: Format) -> tuple[Path, int]:
         while True:

@@ -1,18 +1,19 @@
 """Which files a volume is made of: one JSON manifest a volume.
 
-Writing a manifest is the moment at which a change counts; files that no manifest leads to are
-garbage (`sweep`). A manifest is written under the volume's lock, and while no sweep looks.
+Writing a manifest is the moment at which a change counts; files that no manifest leads to are not
+needed (`sweep`). A manifest is written under the volume's lock, and while no sweep looks.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from breezeblock.drivers.base import PermanentError
-from breezeblock.exports.files import Locks, read_json, remove, write_json
+from breezeblock.exports.files import Locks, remove, write_json
 
 COMMITS = "commits"
 """The lock that commits share and a sweep has alone: it sees all manifests of one moment."""
@@ -49,11 +50,19 @@ class Manifests:
         self._sizes: dict[str, tuple[tuple[int, int], int]] = {}
 
     def get(self, volume_id: str) -> Manifest | None:
-        told = read_json(self._path(volume_id))
-        if told is None:
+        """The volume's manifest, if there is one. Raises PermanentError when it is damaged."""
+        path = self._path(volume_id)
+        try:
+            told = json.loads(path.read_bytes())
+            snapshots = {one: Frozen(**frozen) for one, frozen in told.pop("snapshots").items()}
+            return Manifest(**told, snapshots=snapshots)
+        except FileNotFoundError:
             return None
-        snapshots = {one: Frozen(**frozen) for one, frozen in told.pop("snapshots").items()}
-        return Manifest(**told, snapshots=snapshots)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise PermanentError(
+                f"The manifest {path} cannot be read: {error}.",
+                remedy=f"Restore {path}, or remove it (its files go to lost+found).",
+            ) from error
 
     def of(self, volume_id: str) -> Manifest:
         """The volume's manifest. Raises PermanentError when there is no such volume."""
@@ -65,12 +74,14 @@ class Manifests:
     def save(self, volume_id: str, manifest: Manifest) -> None:
         """Commit. From here on the volume is what the manifest says, whatever happens."""
         with self._locks.hold(COMMITS, shared=True):
-            write_json(self._path(volume_id), asdict(manifest))
+            self.commit(volume_id, manifest)
 
-    def remove(self, volume_id: str) -> None:
-        """Commit that the volume is gone."""
-        with self._locks.hold(COMMITS, shared=True):
+    def commit(self, volume_id: str, manifest: Manifest | None) -> None:
+        """Save it, None: remove it. The caller holds the commits."""
+        if manifest is None:
             remove(self._path(volume_id))
+        else:
+            write_json(self._path(volume_id), asdict(manifest))
 
     def all(self) -> dict[str, Manifest]:
         """Every volume's; one that is created or deleted meanwhile may be missing."""

@@ -1,29 +1,51 @@
 """Remove what no volume needs any more: the driver sweeps at its start and after deletions.
 
 Whatever dies half-way leaves only files that no manifest leads to, so that this is all the clearing
-up there is. What is still being made is locked by its maker and stays, with all it stands on.
+up there is. Only what is marked as disposable is removed (`layers`); other files that no manifest
+leads to are set aside, as a manifest may be lost, and what they stand on stays. What is still being
+made is locked by its maker and stays, with all it stands on.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from breezeblock.drivers.local.layers import Layers
-from breezeblock.drivers.local.manifests import COMMITS, Manifests
+from breezeblock.drivers.local.manifests import COMMITS, Manifest, Manifests
 from breezeblock.exports.files import Locks, try_lock
+
+
+def dereference(
+    layers: Layers, manifests: Manifests, locks: Locks, volume_id: str, left: Manifest | None
+) -> None:
+    """Commit `left` (None: the volume is gone), whose volume is locked by the caller.
+
+    Layers that nothing leads to from then on are marked before, so that a sweep removes them.
+    """
+    with locks.hold(COMMITS):
+        volumes = manifests.all()
+        before = _with_all_below(layers, volumes.pop(volume_id).layers)
+        present = layers.names()
+        unaccounted = (present | layers.lost()) - before - layers.marked()
+        named = _named(volumes) | (left.layers if left else set())
+        layers.mark((before & present) - _with_all_below(layers, named | unaccounted))
+        manifests.commit(volume_id, left)
 
 
 def sweep(layers: Layers, manifests: Manifests, locks: Locks) -> None:
     """Remove unreachable layers, and leftovers of killed processes. Raises TimeoutError."""
     with locks.hold(COMMITS):
         volumes = manifests.all()
-        named = {name for manifest in volumes.values() for name in manifest.layers}
-        needed = _with_all_below(layers, named)
+        needed = _with_all_below(layers, _named(volumes) | layers.lost())
+        marked = layers.marked()
         unneeded = layers.names() - needed
+        for name in marked - unneeded:  # who marked it died before, or after, it meant anything
+            layers.unmark(name)
         if unneeded:
-            _remove(layers, unneeded)
+            _clear(layers, unneeded, marked)
     for scratch in manifests.directory.glob("*.tmp"):
         with contextlib.suppress(TimeoutError), locks.hold(_volume(scratch), patience=0):
             scratch.unlink(missing_ok=True)
@@ -34,8 +56,11 @@ def sweep(layers: Layers, manifests: Manifests, locks: Locks) -> None:
                     locks.forget(lock.stem)
 
 
-def _remove(layers: Layers, unneeded: set[str]) -> None:
-    """Unlink these, but for drafts. No draft becomes a volume now: we hold the commits."""
+def _clear(layers: Layers, unneeded: set[str], marked: set[str]) -> None:
+    """Remove these or set them aside, but for drafts that are being made.
+
+    No draft becomes a volume now: we hold the commits.
+    """
     with contextlib.ExitStack() as held:
         free = set()
         for name in unneeded:
@@ -46,8 +71,16 @@ def _remove(layers: Layers, unneeded: set[str]) -> None:
             held.callback(os.close, descriptor)
             if try_lock(descriptor):
                 free.add(name)
-        for name in free - _with_all_below(layers, unneeded - free):
+        lost = {name for name in free - marked if not layers.empty(name)}
+        removable = free - lost
+        for name in lost - _with_all_below(layers, unneeded - free):
+            layers.set_aside(name)
+        for name in removable - _with_all_below(layers, unneeded - removable):
             layers.remove(name)
+
+
+def _named(volumes: Mapping[str, Manifest]) -> set[str]:
+    return {name for manifest in volumes.values() for name in manifest.layers}
 
 
 def _with_all_below(layers: Layers, names: set[str]) -> set[str]:
