@@ -15,6 +15,9 @@ from breezeblock.operations.wakes import parse_wake
 from breezeblock.store import operations
 from breezeblock.store.store import Store
 
+MOMENT = 0.001
+"""Seconds. What rounding leaves of a patience that is over is not waited for."""
+
 
 class StillRunning(Unavailable):
     """The operation goes on, but the caller's patience is over."""
@@ -61,7 +64,7 @@ class Waiter:
                 if operation is None or not operation.is_open:
                     break
                 left = deadline - loop.time()
-                if left <= 0:
+                if left < MOMENT:
                     raise StillRunning(f"Operation {operation_id} is still under way.")
                 pause = next(looks, pause)
                 try:
