@@ -162,6 +162,16 @@ def check_healthy(chosen: Iterable[Defect], base: Path) -> None:
     shutil.rmtree(tree)
 
 
+def record(outcomes: Iterable[Outcome]) -> None:
+    """Keep the last outcome of each defect that is still there."""
+    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    by_name = {one["name"]: one for one in known} | {one.name: asdict(one) for one in outcomes}
+    present = {one.name for one in defects()}
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    kept = [by_name[name] for name in sorted(present & by_name.keys())]
+    RESULTS.write_text(json.dumps(kept, indent=1))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("names", nargs="*", help="defects to try; all of them by default")
@@ -174,9 +184,7 @@ def main() -> int:
             check_healthy(chosen, Path(base))
         with ThreadPoolExecutor(told.jobs) as pool:
             outcomes = list(pool.map(lambda one: judge(one, Path(base)), chosen))
-    if not told.names:
-        RESULTS.parent.mkdir(parents=True, exist_ok=True)
-        RESULTS.write_text(json.dumps([asdict(one) for one in outcomes], indent=1))
+    record(outcomes)
     survived = [one.name for one in outcomes if not one.caught]
     print(f"mutants: {len(outcomes)} defects, {len(outcomes) - len(survived)} caught")
     return 1 if survived else 0
