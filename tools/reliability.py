@@ -32,8 +32,8 @@ HEAD = """\
 # Reliability: what was tried, and what came of it
 
 This page is made from runs (`make reliability`); no figure in it is written by hand, and each part
-names the commit that was newest when it ended. It shows how we try to break the promise that nothing is
-ever stuck or lost, how often we did so for this page, and what we found.
+names the commit that was newest when it ended. It shows how we try to break the promise that
+nothing is ever stuck or lost, how often we did so for this page, and what we found.
 
 The same rules are checked after every case, by one module, `src/breezeblock/model/invariants`: no
 operation stays open; no passing status without one; backends hold what the database says and
@@ -80,16 +80,16 @@ the tests that are named with it must fail. `make mutants` shows it.
 LIMITS = """\
 ## What this does not show
 
-- A deletion that freezes between its last look at the database and the driver's call, for longer than
-  an administrator's reset waits (75 s), still deletes what was reset to `available`; the next sweep
-  says that it is missing. Only a backend that knows epochs could prevent that.
-- Lease renewal of a worker that lives, the disk under the database, and the network between hosts are
-  not points of the enumeration; chaos freezes and kills processes, it does not cut networks or tear
-  pages.
+- A deletion that freezes between its last look at the database and the driver's call, for longer
+  than an administrator's reset waits (75 s), still deletes what was reset to `available`; the next
+  sweep says that it is missing. Only a backend that knows epochs could prevent that.
+- Lease renewal of a worker that lives, the disk under the database, and the network between hosts
+  are not points of the enumeration; chaos freezes and kills processes, it does not cut networks or
+  tear pages.
 - The order of chaos' faults comes from its seed, their timing does not: a run cannot be repeated
   exactly. Random histories and crash points can.
-- A sweep repairs what late work has left, some seconds or minutes later; until then the difference is
-  there, and the crash points count it as healthy once the sweep has been.
+- A sweep repairs what late work has left, some seconds or minutes later; until then the difference
+  is there, and the crash points count it as healthy once the sweep has been.
 """
 
 FOUND = """\
