@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SECONDS = 120
 SEED ?= 7
 
-.PHONY: help setup dev demo run test check unit lint crash-points histories chaos mutants reliability lock packages clients clean
+.PHONY: help setup dev demo run test check unit lint crash-points histories chaos mutants reliability lock packages clients cinder conformance clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -35,6 +35,16 @@ clients: .venv-clients/.installed ## the real OpenStack clients, in an environme
 	@echo "Installing the OpenStack clients into .venv-clients ..."
 	@.venv-clients/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-clients.lock
 	@touch $@
+
+cinder: .venv-cinder/.installed ## Cinder 29, which the conformance suites ask, in an environment of its own
+.venv-cinder/.installed: requirements-cinder.lock
+	@test -x .venv-cinder/bin/python || $(PYTHON) -m venv .venv-cinder
+	@echo "Installing Cinder into .venv-cinder ..."
+	@.venv-cinder/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-cinder.lock
+	@touch $@
+
+conformance: dev clients cinder packages ## the same questions to Cinder 29 and to Breezeblock, compared
+	@$(BIN)/python -m tests.conformance
 
 demo: setup ## create a volume, attach it to guests, show the way of each request
 	@tools/packages guest
@@ -79,4 +89,4 @@ lock: dev ## renew the lock files from pyproject.toml and requirements-clients.i
 	@tools/lock
 
 clean: ## remove what was built here; data/, where `make run` keeps volumes, stays
-	@rm -rf $(VENV) .venv-clients .cache
+	@rm -rf $(VENV) .venv-clients .venv-cinder .cache
