@@ -36,6 +36,13 @@ clients: .venv-clients/.installed ## the real OpenStack clients, in an environme
 	@.venv-clients/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-clients.lock
 	@touch $@
 
+openstack: .venv-openstack/.installed ## real Keystone and Glance, and Tempest, in an environment of their own
+.venv-openstack/.installed: requirements-openstack.lock
+	@test -x .venv-openstack/bin/python || $(PYTHON) -m venv .venv-openstack
+	@echo "Installing Keystone, Glance and Tempest into .venv-openstack ..."
+	@.venv-openstack/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-openstack.lock
+	@touch $@
+
 cinder: .venv-cinder/.installed ## Cinder 29, which the conformance suites ask, in an environment of its own
 .venv-cinder/.installed: requirements-cinder.lock
 	@test -x .venv-cinder/bin/python || $(PYTHON) -m venv .venv-cinder
@@ -89,4 +96,4 @@ lock: dev ## renew the lock files from pyproject.toml and requirements-clients.i
 	@tools/lock
 
 clean: ## remove what was built here; data/, where `make run` keeps volumes, stays
-	@rm -rf $(VENV) .venv-clients .venv-cinder .cache
+	@rm -rf $(VENV) .venv-clients .venv-openstack .venv-cinder .cache
