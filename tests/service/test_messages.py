@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from breezeblock.api import messages
+from breezeblock.model.ids import new_id
 from breezeblock.model.messages import CREATE_FAILED, SNAPSHOT_FAILED, Event
+from breezeblock.model.operation import Operation
 from breezeblock.store import messages as rows
 from tests.service.catalog_fixture import OTHER, PROJECT, Cloud, open_cloud
 
@@ -25,11 +27,18 @@ async def cloud(tmp_path: Path) -> AsyncIterator[Cloud]:
 async def tell(
     cloud: Cloud, text: str, event: Event = CREATE_FAILED, project: str = PROJECT
 ) -> None:
-    await cloud.app.store.write(
-        lambda tx: rows.tell(
-            tx, event, project_id=project, request_id="req-1", resource_uuid=VOLUME, text=text
-        )
+    operation = Operation(
+        id=new_id(),
+        workflow="create_volume",
+        resource_type="volume",
+        resource_id=VOLUME,
+        project_id=project,
+        user_id="somebody",
+        request_id="req-1",
+        step="build",
+        queue="volume.somewhere",
     )
+    await cloud.app.store.write(lambda tx: rows.tell(tx, event, operation, text))
 
 
 async def listed(cloud: Cloud, query: str = "", version: str = "3.71") -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from breezeblock.model.errors import NotFound
 from breezeblock.model.ids import new_id
 from breezeblock.model.listing import ListQuery, Page
 from breezeblock.model.messages import Event, Message
+from breezeblock.model.operation import Operation
 from breezeblock.store import listing
 from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.store.tables import messages
@@ -18,23 +19,18 @@ from breezeblock.store.tables import messages
 LIFE_TIME = timedelta(days=30)
 
 
-def tell(
-    tx: WriteTx,
-    event: Event,
-    *,
-    project_id: str,
-    request_id: str,
-    resource_uuid: str,
-    text: str,
-) -> None:
-    """Leave a message for the project, in the transaction of the failure it tells of."""
+def tell(tx: WriteTx, event: Event, operation: Operation, text: str) -> None:
+    """Leave a message for the operation's project, in the transaction of what it tells of.
+
+    It belongs to the resource that the operation is on; for work on an export, to the volume.
+    """
     tx.run(
         messages.insert().values(
             id=new_id(),
-            project_id=project_id,
-            request_id=request_id,
+            project_id=operation.project_id,
+            request_id=operation.request_id,
             resource_type=event.resource_type,
-            resource_uuid=resource_uuid,
+            resource_uuid=operation.resource_id.partition("@")[0],
             event_id=event.event_id,
             message_level="ERROR",
             user_message=f"{event.action}: {text}",

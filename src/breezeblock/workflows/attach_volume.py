@@ -187,14 +187,7 @@ def _settle_failure(tx: WriteTx, operation: Operation, data: Data, failure: Fail
         attachment = attachments.find(tx, data.attachment_id)
         if attachment and attachment.attach_status == "attaching":
             attachments.update(tx, attachment.id, attach_status="error_attaching")
-    messages.tell(
-        tx,
-        events.ATTACH_FAILED,
-        project_id=operation.project_id,
-        request_id=operation.request_id,
-        resource_uuid=data.volume_id,
-        text=failure.text,
-    )
+    messages.tell(tx, events.ATTACH_FAILED, operation, failure.text)
 
 
 WORKFLOW = Workflow("attach_volume", EXPORT, Data, (export,), _settle_failure)

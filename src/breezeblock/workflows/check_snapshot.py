@@ -81,7 +81,7 @@ def _settle(tx: WriteTx, operation: Operation, seen: Snapshot, *, there: bool) -
         return
     snapshots.update(tx, snapshot.id, status=status)
     if not there:
-        _tell(tx, operation, checks.missing("snapshot"))
+        messages.tell(tx, events.SNAPSHOT_CHECKED, operation, checks.missing("snapshot").text)
 
 
 def _settle_failure(tx: WriteTx, operation: Operation, _data: Data, failure: Failure) -> None:
@@ -89,18 +89,7 @@ def _settle_failure(tx: WriteTx, operation: Operation, _data: Data, failure: Fai
     snapshot = snapshots.find_locked(tx, operation.resource_id)
     if snapshot is not None and truth.passes(snapshot.status) and not _is_busy(tx, snapshot):
         snapshots.update(tx, snapshot.id, status="error")
-    _tell(tx, operation, failure)
-
-
-def _tell(tx: WriteTx, operation: Operation, failure: Failure) -> None:
-    messages.tell(
-        tx,
-        events.SNAPSHOT_CHECKED,
-        project_id=operation.project_id,
-        request_id=operation.request_id,
-        resource_uuid=operation.resource_id,
-        text=failure.text,
-    )
+    messages.tell(tx, events.SNAPSHOT_CHECKED, operation, failure.text)
 
 
 WORKFLOW = Workflow("check_snapshot", operations.CHECK, Data, (look,), _settle_failure)

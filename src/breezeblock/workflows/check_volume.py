@@ -87,7 +87,7 @@ def _settle_status(tx: WriteTx, operation: Operation, volume: Volume, *, there: 
         detach_volume.give_back(tx, checks.caller_of(operation), volume)
     else:
         volumes.update(tx, volume.id, status=status)
-        _tell(tx, operation, checks.missing("volume"))
+        messages.tell(tx, events.VOLUME_CHECKED, operation, checks.missing("volume").text)
 
 
 def _settle_failure(tx: WriteTx, operation: Operation, _data: Data, failure: Failure) -> None:
@@ -99,18 +99,7 @@ def _settle_failure(tx: WriteTx, operation: Operation, _data: Data, failure: Fai
         volumes.update(tx, volume.id, status="error")
     elif truth.passes(volume.status):
         detach_volume.give_back(tx, checks.caller_of(operation), volume)
-    _tell(tx, operation, failure)
-
-
-def _tell(tx: WriteTx, operation: Operation, failure: Failure) -> None:
-    messages.tell(
-        tx,
-        events.VOLUME_CHECKED,
-        project_id=operation.project_id,
-        request_id=operation.request_id,
-        resource_uuid=operation.resource_id,
-        text=failure.text,
-    )
+    messages.tell(tx, events.VOLUME_CHECKED, operation, failure.text)
 
 
 WORKFLOW = Workflow("check_volume", operations.CHECK, Data, (look,), _settle_failure)

@@ -67,14 +67,7 @@ def _settle(tx: WriteTx, snapshot_id: str, status: str, **values: str) -> None:
 
 def _settle_failure(tx: WriteTx, operation: Operation, _data: Data, failure: Failure) -> None:
     _settle(tx, operation.resource_id, "error")
-    messages.tell(
-        tx,
-        events.SNAPSHOT_FAILED,
-        project_id=operation.project_id,
-        request_id=operation.request_id,
-        resource_uuid=operation.resource_id,
-        text=failure.text,
-    )
+    messages.tell(tx, events.SNAPSHOT_FAILED, operation, failure.text)
 
 
 WORKFLOW = Workflow("create_snapshot", "snapshot", Data, (freeze,), _settle_failure)

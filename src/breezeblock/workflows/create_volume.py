@@ -278,12 +278,7 @@ def _settle_failure(tx: WriteTx, operation: Operation, data: Data, failure: Fail
         _have_swept(tx, data.tried[-1]["pool"])
     volumes.update(tx, operation.resource_id, status="error", **values)
     messages.tell(
-        tx,
-        events.NO_BACKEND_FITS if nowhere else events.CREATE_FAILED,
-        project_id=operation.project_id,
-        request_id=operation.request_id,
-        resource_uuid=operation.resource_id,
-        text=failure.text,
+        tx, events.NO_BACKEND_FITS if nowhere else events.CREATE_FAILED, operation, failure.text
     )
 
 

@@ -66,14 +66,7 @@ def _forget(tx: WriteTx, snapshot: Snapshot) -> None:
 
 def _settle_failure(tx: WriteTx, operation: Operation, _data: Data, failure: Failure) -> None:
     snapshots.update(tx, operation.resource_id, status="error_deleting")
-    messages.tell(
-        tx,
-        events.SNAPSHOT_DELETE_FAILED,
-        project_id=operation.project_id,
-        request_id=operation.request_id,
-        resource_uuid=operation.resource_id,
-        text=failure.text,
-    )
+    messages.tell(tx, events.SNAPSHOT_DELETE_FAILED, operation, failure.text)
 
 
 WORKFLOW = Workflow("delete_snapshot", "snapshot", Data, (remove,), _settle_failure)

@@ -103,14 +103,7 @@ def _settle_failure(tx: WriteTx, operation: Operation, _data: Data, failure: Fai
     for snapshot in snapshots.of_volume(tx, operation.resource_id):
         if snapshot.status == "deleting":
             snapshots.update(tx, snapshot.id, status="error_deleting")
-    messages.tell(
-        tx,
-        events.DELETE_FAILED,
-        project_id=operation.project_id,
-        request_id=operation.request_id,
-        resource_uuid=operation.resource_id,
-        text=failure.text,
-    )
+    messages.tell(tx, events.DELETE_FAILED, operation, failure.text)
 
 
 WORKFLOW = Workflow("delete_volume", "volume", Data, (remove,), _settle_failure)

@@ -149,14 +149,7 @@ def _settle_failure(tx: WriteTx, operation: Operation, data: Data, failure: Fail
     # Without a row (an administrator's reset) there is nothing that the volume could follow.
     if attachments.update(tx, data.attachment_id, attach_status="error_detaching"):
         attachments.settle_volume(tx, data.volume_id)
-    messages.tell(
-        tx,
-        events.DETACH_FAILED,
-        project_id=operation.project_id,
-        request_id=operation.request_id,
-        resource_uuid=data.volume_id,
-        text=failure.text,
-    )
+    messages.tell(tx, events.DETACH_FAILED, operation, failure.text)
 
 
 WORKFLOW = Workflow("detach_volume", "export", Data, (unexport,), _settle_failure)

@@ -136,10 +136,8 @@ def _announced(tx: WriteTx, operation: Operation, problem: str) -> None:
         messages.tell(
             tx,
             events.EXTEND_NOT_SEEN,
-            project_id=operation.project_id,
-            request_id=operation.request_id,
-            resource_uuid=operation.resource_id,
-            text=f"The volume has grown, but its server could not be told: {problem}. "
+            operation,
+            f"The volume has grown, but its server could not be told: {problem}. "
             "Detach and attach the volume, or restart the server.",
         )
 
@@ -169,10 +167,8 @@ def _settle_failure(tx: WriteTx, operation: Operation, data: Data, failure: Fail
     messages.tell(
         tx,
         events.EXTEND_NO_ROOM if failure.code == "no-room" else events.EXTEND_FAILED,
-        project_id=operation.project_id,
-        request_id=operation.request_id,
-        resource_uuid=operation.resource_id,
-        text=failure.text,
+        operation,
+        failure.text,
     )
 
 

@@ -77,14 +77,7 @@ def _settle_failure(tx: WriteTx, operation: Operation, data: Data, failure: Fail
         attachments.settle_volume(tx, operation.resource_id)
         return
     _give_back(tx, operation, data)
-    messages.tell(
-        tx,
-        events.HOLD_FAILED,
-        project_id=operation.project_id,
-        request_id=operation.request_id,
-        resource_uuid=operation.resource_id,
-        text=failure.text,
-    )
+    messages.tell(tx, events.HOLD_FAILED, operation, failure.text)
 
 
 WORKFLOW = Workflow(HOLD, "volume", Data, (expire,), _settle_failure)
