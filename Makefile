@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SECONDS = 120
 SEED ?= 7
 
-.PHONY: help setup dev demo run test check unit lint crash-points histories chaos mutants reliability lock packages clients cinder conformance clean
+.PHONY: help setup dev demo run test check unit lint crash-points histories chaos mutants reliability coverage lock packages clients cinder conformance clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -91,6 +91,12 @@ reliability: dev packages ## all of the above at length, and docs/reliability.md
 	@for seed in 7 8 9; do $(BIN)/python -m tests.crash.chaos --seconds 120 --seed $$seed || exit 1; done
 	@$(BIN)/python tools/mutants.py
 	@$(BIN)/python tools/reliability.py > docs/reliability.md.new && mv docs/reliability.md.new docs/reliability.md
+
+TESTS ?= tests/service tests/unit/web/test_documents.py
+coverage: dev packages ## docs/api-coverage.md, by running the tests of the API: which test covers which route
+	@$(BIN)/python -m pytest -p tests.routes_touched $(TESTS)
+	@$(BIN)/python tools/covering_tests.py
+	@$(BIN)/python tools/coverage.py > docs/api-coverage.md.new && mv docs/api-coverage.md.new docs/api-coverage.md
 
 lock: dev ## renew the lock files from pyproject.toml and requirements-clients.in
 	@tools/lock

@@ -32,8 +32,9 @@ HEAD = """\
 # Reliability: what was tried, and what came of it
 
 This page is made by `tools/reliability.py` from the last run of each suite; no figure in it is
-written by hand, and each part names the commit that was newest when it ended. It shows how we try to break the promise that
-nothing is ever stuck or lost, how often we did so for this page, and what we found.
+written by hand, and each part names the commit that was newest when it ended. It shows how we try
+to break the promise that nothing is ever stuck or lost, how often we did so for this page, and what
+we found.
 
 The same rules are checked after every case, by one module, `src/breezeblock/model/invariants`: no
 operation stays open; no passing status without one; backends hold what the database says and

@@ -86,3 +86,12 @@ async def test_snapshots_have_metadata_without_etag_or_slash(house: House) -> No
     changed = await house.member.put(at, {"metadata": {"c": "1"}, "unknown": 1})
     assert changed.json() == {"metadata": {"c": "1"}}
     assert (await house.member.delete(f"{at}/c")).status_code == 200
+
+
+async def test_a_snapshots_keys_are_added_shown_and_set(house: House) -> None:
+    at = f"/snapshots/{await house.snapshot(await house.volume(), metadata={'a': '1'})}/metadata"
+    added = await house.member.post(at, {"metadata": {"b": "2"}})
+    assert (added.status_code, added.json()) == (200, {"metadata": {"a": "1", "b": "2"}})
+    assert (await house.member.put(f"{at}/b", {"meta": {"b": "3"}})).json() == {"meta": {"b": "3"}}
+    assert (await house.member.get(f"{at}/b")).json() == {"meta": {"b": "3"}}
+    assert (await house.member.get(f"{at}/c")).status_code == 404
