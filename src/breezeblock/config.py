@@ -154,6 +154,21 @@ class Quota(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     groups: int = 10
 
 
+class Images(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Where volumes made from images get them, and where uploads go."""
+
+    endpoint: str = ""
+    """URL of a Glance API; empty: `folder`."""
+    folder: str = ""
+    """Directory of image files; empty: `images` in the data directory."""
+    token: str = ""
+    """Token that volume services send to a Glance without Keystone; empty: none."""
+    max_virtual_gigabytes: Positive = 2048
+    """Largest disk that an image may hold, in GiB, whatever the file's own size."""
+    scratch: str = ""
+    """Directory for images on their way, as large as the largest; empty: in the data directory."""
+
+
 class Operations(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """How work is leased to services."""
 
@@ -193,6 +208,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     auth: Auth = Auth()
     scheduler: Scheduler = Scheduler()
     quota: Quota = Quota()
+    images: Images = Images()
     operations: Operations = Operations()
     backends: tuple[Backend, ...] = (Backend(name="local"),)
     """Storage backends, each as a [[backends]] table of: name, driver, host (the same on several

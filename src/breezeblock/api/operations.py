@@ -41,6 +41,7 @@ def view(call: ApiCall, operation: Operation) -> dict[str, Any]:
         "state": operation.state,
         "step": operation.step,
         "attempts": operation.attempts,
+        "progress": operation.progress,
         "opened_at": _moment(operation.opened_at),
         "ended_at": _moment(operation.ended_at),
         "trail": _trail(operation, FOR_OPERATORS if operator else FOR_ALL),

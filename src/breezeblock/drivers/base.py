@@ -52,7 +52,16 @@ class TemporaryError(DriverError):
 
 
 class StillWorking(TemporaryError):
-    """The work goes on in the background; the same call, repeated, waits for it. No failure."""
+    """The work goes on in the background; the same call, repeated, waits for it. No failure.
+
+    `progress` is percent, where the driver knows it.
+    """
+
+    def __init__(
+        self, message: str, *, retry_after: float = 1.0, progress: int | None = None
+    ) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.progress = progress
 
 
 class PermanentError(DriverError):
@@ -95,8 +104,22 @@ class Snapshot:
     pool: str
 
 
-Source = Volume | Snapshot | None
-"""What a new volume starts from: a volume (clone), a snapshot, or nothing (zeros)."""
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A disk image in a file on this host, as a driver sees it.
+
+    The file was inspected: it is of this format, and leads to no other file. It stays until the
+    call that reads it has ended, and does not change. `virtual_bytes` is the size of the disk in
+    it.
+    """
+
+    path: Path
+    format: str
+    virtual_bytes: int
+
+
+Source = Volume | Snapshot | Image | None
+"""What a new volume starts from: a volume (clone), a snapshot, an image, or nothing (zeros)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +195,46 @@ class Driver(ABC):
         The volume may be larger than its source; what lies beyond reads as zeros. Source and volume
         do not influence each other afterwards.
         """
+
+    def overwrite(self, volume: Volume, image: Image, *, turn: str) -> None:
+        """Give the volume the image's content, and zeros beyond it; nobody has it attached.
+
+        All of it or nothing: a reader sees the old content until the new one is complete. `turn`
+        names the request: one that has been served changes nothing when it comes again, however
+        late, because guests may have written since.
+        """
+        raise PermanentError("This backend cannot put an image into an existing volume.")
+
+    def revert(self, volume: Volume, snapshot: Snapshot, *, turn: str) -> None:
+        """Give the volume the content that its snapshot holds; nobody has it attached.
+
+        All of it or nothing, and once a turn, as `overwrite`. The snapshot stays, and the volume
+        keeps its size, which is the snapshot's.
+        """
+        raise PermanentError("This backend cannot revert a volume to a snapshot.")
+
+    def release(self, volume: Volume) -> None:
+        """Forget the volume, whose bytes stay where they are, and end every export of it.
+
+        From then on it is not ours: no inventory lists it. `delete` of it afterwards removes
+        nothing. Snapshots of it are already gone or released.
+        """
+        raise PermanentError("This backend cannot let go of a volume.")
+
+    def release_snapshot(self, snapshot: Snapshot) -> None:
+        """Forget the snapshot, whose bytes stay where they are."""
+        raise PermanentError("This backend cannot let go of a snapshot.")
+
+    def readable(self, volume: Volume) -> Mapping[str, Any]:
+        """How to read the content on this host; nobody writes to the volume meanwhile.
+
+        In the words of QEMU's `BlockdevOptions`: `{"driver": "raw", "file": {"driver": "file", …}}`.
+        It holds until `done_reading`; both may be called again.
+        """
+        raise PermanentError("This backend cannot be read on this host.")
+
+    def done_reading(self, volume: Volume) -> None:  # noqa: B027 - files need nothing
+        """Nobody reads what `readable` gave any more."""
 
     @abstractmethod
     def delete(self, volume: Volume) -> None:

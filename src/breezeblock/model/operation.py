@@ -13,7 +13,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     `step` names what comes next and `queue` the service that does it; `data` is what the steps so
     far have found out; `trail` tells what happened, for humans: a list of
     {at, step, worker, event, seconds, …}. `epoch` counts the workers that have held it: a write
-    with an old one is refused. Times are seconds by the database's clock.
+    with an old one is refused. `progress` is percent of the present step, where that
+    is known. Times are seconds by the database's clock.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     lease_until: float | None = None
     due_at: float = 0.0
     attempts: int = 0
+    progress: int | None = None
     reply_to: str | None = None
     opened_at: float = 0.0
     ended_at: float | None = None

@@ -212,6 +212,7 @@ class Engine:
                     step=workflow.after(held.step),
                     queue=outcome.queue,
                     attempts=0,
+                    progress=None,
                     **data,
                 )
                 outcome.settle(tx)
@@ -225,6 +226,7 @@ class Engine:
                     entry | {"event": "again"},
                     queue=queue,
                     due_at=tx.clock() + outcome.after,
+                    progress=outcome.progress,
                     **moved,
                     **data,
                 )

@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from breezeblock.model.errors import Failure
 from breezeblock.model.operation import Operation
+from breezeblock.store import operations
 from breezeblock.store.store import WriteTx
 
 D = TypeVar("D")
@@ -38,13 +39,17 @@ class Next:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """The same step runs once more, on another queue or after some seconds."""
+    """The same step runs once more, on another queue or after some seconds.
+
+    `progress` is percent, for work that goes on meanwhile and tells how far it is.
+    """
 
     after: float = 0.0
     queue: str | None = None
     data: Any = None
     settle: Settle = nothing
     note: str = ""
+    progress: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,10 @@ class Run(Generic[D]):
     operation: Operation
     data: D
     doors: Any
+
+    async def report(self, percent: int) -> None:
+        """Show how far a long step is. Raises Fenced when somebody else has the work: then stop."""
+        await self.doors.store.write(lambda tx: operations.report(tx, self.operation, percent))
 
 
 Step = Callable[[Run[Any]], Awaitable[Outcome]]

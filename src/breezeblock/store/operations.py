@@ -175,6 +175,13 @@ def advance(tx: WriteTx, held: Operation, entry: dict[str, Any], **changes: Any)
         raise Fenced(held.id)
 
 
+def report(tx: WriteTx, held: Operation, percent: int) -> None:
+    """Write how far the present step is, keeping the lease. Raises Fenced."""
+    where = {"held_id": held.id, "held_epoch": held.epoch}
+    if not tx.update(_HELD, where, {"progress": percent}):
+        raise Fenced(held.id)
+
+
 _HELD = operations.update().where(
     operations.c.id == sa.bindparam("held_id"),
     operations.c.state == OPEN,

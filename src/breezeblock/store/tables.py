@@ -76,6 +76,42 @@ volume_type_projects = Table(
     Column("project_id", String(255), primary_key=True),
 )
 
+default_volume_types = Table(
+    "default_volume_types",
+    metadata,
+    Column("project_id", String(255), primary_key=True),
+    Column("volume_type_id", ForeignKey("volume_types.id"), nullable=False),
+    *_times(),
+    Index("ix_default_volume_types_type", "volume_type_id"),
+)
+
+encryptions = Table(
+    "encryptions",
+    metadata,
+    Column("encryption_id", String(36), primary_key=True),
+    Column(
+        "volume_type_id",
+        ForeignKey("volume_types.id", ondelete="CASCADE"),
+        nullable=False,
+        unique=True,
+    ),
+    Column("provider", String(255), nullable=False),
+    Column("control_location", String(16), nullable=False),
+    Column("cipher", String(255)),
+    Column("key_size", Integer),
+    *_times(),
+)
+
+qos_specs = Table(
+    "qos_specs",
+    metadata,
+    _id(),
+    Column("name", String(255), nullable=False, unique=True),
+    Column("consumer", String(16), nullable=False),
+    Column("specs", JSON, nullable=False, default=dict),
+    *_times(),
+)
+
 volumes = Table(
     "volumes",
     metadata,
@@ -152,6 +188,23 @@ attachments = Table(
     Index("ix_attachments_volume", "volume_id"),
     Index("ix_attachments_project", "project_id", "created_at", "id"),
     Index("ix_attachments_instance", "instance_uuid"),
+)
+
+transfers = Table(
+    "transfers",
+    metadata,
+    _id(),
+    Column("volume_id", String(36), nullable=False),
+    Column("name", String(255)),
+    Column("salt", String(64), nullable=False),
+    Column("auth_key_hash", String(128), nullable=False),
+    Column("no_snapshots", Boolean, nullable=False, default=False),
+    Column("source_project_id", String(255), nullable=False),
+    Column("destination_project_id", String(255)),
+    Column("accepted", Boolean, nullable=False, default=False),
+    *_times(),
+    Index("ix_transfers_project", "source_project_id", "created_at", "id"),
+    Index("ix_transfers_volume", "volume_id"),
 )
 
 quota_limits = Table(
@@ -234,6 +287,7 @@ operations = Table(
     Column("lease_until", Float(53)),
     Column("due_at", Float(53), nullable=False, default=0.0),
     Column("attempts", Integer, nullable=False, default=0),
+    Column("progress", Integer),
     Column("reply_to", String(300)),
     Column("opened_at", Float(53), nullable=False),
     Column("ended_at", Float(53)),

@@ -21,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from breezeblock.drivers import base
 from breezeblock.drivers.base import (
     BackendConfig,
     BackendStats,
@@ -149,6 +150,8 @@ class LocalDriver(Driver):
         if source is None:
             with self._locks.hold(volume.id):
                 self._create_empty(volume)
+        elif isinstance(source, base.Image):
+            raise PermanentError("This backend cannot take images yet.")
         else:
             origin = source
             self._calls.run(volume.id, lambda: self._create_from(volume, origin))
