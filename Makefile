@@ -60,7 +60,7 @@ demo: setup ## create a volume, attach it to guests, show the way of each reques
 run: setup ## run the service on this machine until interrupted
 	@$(BIN)/breezeblock run
 
-test: dev clients packages lint ## everything: lint, types, layers, all tests on real parts
+test: dev clients openstack packages lint ## everything: lint, types, layers, all tests on real parts
 	@$(BIN)/python -m pytest
 
 unit: dev ## the quick tests only

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.engines.glance import Glance
 from tests.engines.postgres import Postgres
 from tests.engines.rabbitmq import RabbitMQ
 
@@ -25,6 +26,17 @@ def rabbitmq() -> Iterator[RabbitMQ]:
 def postgres() -> Iterator[Postgres]:
     """A running database server. A test that stops, kills or pauses it must leave it running."""
     server = Postgres()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(scope="session")
+def glance() -> Iterator[Glance]:
+    """A running Glance without Keystone. Its images are those of all tests that ask for it."""
+    server = Glance()
     try:
         server.start()
         yield server
