@@ -228,8 +228,8 @@ class Driver(ABC):
     def readable(self, volume: Volume) -> Mapping[str, Any]:
         """How to read the content on this host; nobody writes to the volume meanwhile.
 
-        In the words of QEMU's `BlockdevOptions`: `{"driver": "raw", "file": {"driver": "file", …}}`.
-        It holds until `done_reading`; both may be called again.
+        In the words of QEMU's `BlockdevOptions`: `{"driver": "raw", "file": {…}}`. It holds until
+        `done_reading`; both may be called again.
         """
         raise PermanentError("This backend cannot be read on this host.")
 
