@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from breezeblock.drivers.local import LocalDriver
 from tests.contract.crashing import Crasher
-from tests.contract.drivers import CASES, Backend, Case, storage
+from tests.contract.drivers import CASES, Backend, Case, Local, storage
+from tests.contract.hosts import Host
+from tests.contract.local_volumes import Start
 
 
 @pytest.fixture(params=CASES, ids=lambda case: case.name)
@@ -31,3 +36,30 @@ def crasher() -> Iterator[Crasher]:
         yield crasher
     finally:
         crasher.close()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts a process of one backend; each may have other options."""
+    started: list[tuple[Local, LocalDriver]] = []
+
+    def start(**options: Any) -> LocalDriver:
+        local = Local(options)
+        driver = local.new(tmp_path)
+        started.append((local, driver))
+        driver.setup()
+        return driver
+
+    try:
+        yield start
+    finally:
+        for _, driver in started:
+            driver.close()
+        for local, driver in started[:1]:
+            local.remove(driver)
+            shutil.rmtree(driver.options.path)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host("host-a", tmp_path / "host-a")
