@@ -1,8 +1,8 @@
 """The reference: a real Cinder 29, started in a scratch directory and stopped at the end.
 
 API, scheduler and volume service are Cinder's own programs from `.venv-cinder`, on SQLite and a
-RabbitMQ of their own. Only Keystone and the storage are replaced (`inside_cinder`): callers are
-those of `people`, the one backend, `storage1@disks#pool1`, holds no bytes.
+RabbitMQ of their own. Only Keystone and the storage are replaced (`inside_cinder`, `identity`):
+callers are those of `people`, the one backend, `storage1@disks#pool1`, holds no bytes.
 
 `python -m tests.conformance.cinder` runs one until interrupted, to be asked anything by hand.
 """
@@ -23,6 +23,7 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.conformance.identity import Identity
 from tests.conformance.people import PASSWORD, PEOPLE
 from tests.engines.process import free_port
 from tests.engines.rabbitmq import RabbitMQ
@@ -58,6 +59,8 @@ glance_api_servers = http://127.0.0.1:9
 connection = sqlite:///{home}/cinder.sqlite
 [oslo_concurrency]
 lock_path = {home}/locks
+[keystone_authtoken]
+auth_url = {identity}
 [oslo_policy]
 policy_file = {home}/policy.yaml
 [key_manager]
@@ -88,6 +91,7 @@ class Cinder:
         self.database = self.home / "cinder.sqlite"
         self._settings = settings
         self._bus = RabbitMQ()
+        self._identity = Identity()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Cinder:
@@ -116,6 +120,7 @@ class Cinder:
             process.send_signal(signal.SIGKILL)
             process.wait()
         self._bus.remove()
+        self._identity.stop()
         shutil.rmtree(self.home, ignore_errors=True)
 
     def logs(self) -> str:
@@ -132,6 +137,7 @@ class Cinder:
             environment=ENVIRONMENT,
             bus=self._bus.url.replace("amqp://", "rabbit://"),
             port=self.port,
+            identity=self._identity.url,
             settings=settings,
         )
         (self.home / "cinder.conf").write_text(text)

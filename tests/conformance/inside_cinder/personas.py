@@ -1,7 +1,8 @@
 """A filter for Cinder's WSGI pipeline in the place of Keystone's: users with roles, by HTTP basic.
 
 Who names a known user and the right password is that user, as the headers say that Keystone's
-filter would set; anybody else is nobody, which Cinder answers with 401.
+filter would set; anybody else is nobody, which Cinder answers with 401. Only the version document
+is for all: the clients that are used without Keystone look at it before they say who they are.
 """
 
 from __future__ import annotations
@@ -27,10 +28,13 @@ class Personas:
             user = self._users.get(name)
             if user and user["password"] == password:
                 environ["HTTP_X_USER_ID"] = name
+                environ["HTTP_X_AUTH_TOKEN"] = name
                 environ["HTTP_X_PROJECT_ID"] = user["project"]
                 environ["HTTP_X_ROLES"] = ",".join(user["roles"])
                 if "service" in user["roles"]:
                     environ["HTTP_X_SERVICE_ROLES"] = "service"
+        elif environ.get("PATH_INFO", "") in ("", "/"):
+            environ["HTTP_X_USER_ID"] = environ["HTTP_X_PROJECT_ID"] = "anybody"
         return self._application(environ, start_response)
 
 

@@ -1,0 +1,1 @@
+"""The sessions that the real clients hold. These files run in `.venv-clients`."""
