@@ -93,17 +93,50 @@ class User(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     roles: tuple[str, ...] = ("member",)
 
 
+class Keystone(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """How Keystone is asked whose a token is, for strategy `keystone`."""
+
+    auth_url: str = ""
+    """Keystone, as this service reaches it: http://keystone.example:5000/v3."""
+    www_authenticate_uri: str = ""
+    """Keystone, as clients reach it: they are told so when they show no good token; empty:
+    auth_url."""
+    username: str = "breezeblock"
+    """Our own user. It needs the role `service`, for asking about tokens."""
+    password: str = ""
+    """Its password."""
+    project_name: str = "service"
+    """Its project."""
+    user_domain_name: str = "Default"
+    """The domain of our user."""
+    project_domain_name: str = "Default"
+    """The domain of its project."""
+    service_token_roles: tuple[str, ...] = ("service",)
+    """Whoever has one of these roles is a service: it may pass on a user's request, also with a
+    token that has expired meanwhile."""
+    cache_seconds: Annotated[float, msgspec.Meta(ge=0)] = 300.0
+    """Seconds that an answer about a token is remembered; a revoked one is good so long."""
+    timeout: Seconds = 10.0
+    """Seconds that Keystone may take for an answer."""
+    cafile: str = ""
+    """File with the certificates of authorities to trust; empty: the machine's."""
+    insecure: bool = False
+    """Do not look at Keystone's certificate."""
+
+
 class Auth(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Who may call. `none` trusts every caller and therefore listens on loopback only."""
 
-    strategy: Literal["none", "basic"] = "none"
-    """`none`: everyone is an administrator; `basic`: HTTP basic authentication by `users`."""
+    strategy: Literal["none", "basic", "keystone"] = "none"
+    """`none`: everyone is an administrator; `basic`: HTTP basic authentication by `users`;
+    `keystone`: tokens of OpenStack's identity service."""
     none_listens_beyond_loopback: bool = False
     """Say so in so many words: everyone who reaches the port is an administrator."""
     users: tuple[User, ...] = ()
     """For `basic`: name, password (a bcrypt hash: `breezeblock password`), project_id, roles."""
     policy_file: str = ""
     """A policy.yaml with Cinder's rule names; empty: the default rules."""
+    keystone: Keystone = Keystone()
 
 
 class Backend(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -308,6 +341,10 @@ def _check(config: Config) -> None:
         raise ConfigError(f"configuration: api.project_id_regex: {error}") from None
     if config.auth.strategy == "basic" and not config.auth.users:
         raise ConfigError("configuration: auth.users: basic authentication needs at least one")
+    if config.auth.strategy == "keystone":
+        for option in ("auth_url", "username", "password"):
+            if not getattr(config.auth.keystone, option):
+                raise ConfigError(f"configuration: auth.keystone.{option}: Keystone needs it")
     for user in config.auth.users:
         if not re.fullmatch(r"\$2[aby]\$\d\d\$.{53}", user.password):
             raise ConfigError(

@@ -41,7 +41,9 @@ POLICY = Policy()
 class Personas(Authenticator):
     """Believes the token `user:project:role`."""
 
-    async def identify(self, headers: Mapping[str, str]) -> Identity:
+    async def identify(
+        self, headers: Mapping[str, str], method: str = "", path: str = ""
+    ) -> Identity:
         user, project, role = headers["x-auth-token"].split(":")
         is_service = "x-service-token" in headers
         return Identity.with_roles(user, project, {role}, is_service=is_service)

@@ -87,6 +87,11 @@ HASH = "$2b$04$" + "a" * 53
         ({"database": "nosuch://x"}, "database"),
         ({"api": {"project_id_regex": "("}}, "api.project_id_regex"),
         ({"auth": {"strategy": "basic"}}, "auth.users"),
+        ({"auth": {"strategy": "keystone"}}, "auth.keystone.auth_url"),
+        (
+            {"auth": {"strategy": "keystone", "keystone": {"auth_url": "http://k"}}},
+            "auth.keystone.password",
+        ),
         (
             {"auth": {"users": [{"name": "ada", "password": "plain", "project_id": "p"}]}},
             "'ada' is no bcrypt hash",

@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 from breezeblock.api.access import locked_snapshot, locked_volume, owner_of
 from breezeblock.api.application import ApiCall
 from breezeblock.api.resource_filters import FILTERS
-from breezeblock.api.scope import seen_by
+from breezeblock.api.scope import own_project, seen_by
 from breezeblock.api.snapshot_views import view
 from breezeblock.model import volumes as volume_rules
 from breezeblock.model.errors import InvalidInput, NotFound
@@ -135,7 +135,7 @@ def _create(tx: WriteTx, call: ApiCall, wanted: NewSnapshot) -> Snapshot:
     name = wanted.display_name if wanted.name is UNSET else wanted.name
     snapshot = Snapshot(
         id=new_id(),
-        project_id=call.identity.project_id,
+        project_id=own_project(call),
         user_id=call.identity.user_id,
         volume_id=volume.id,
         size=volume.size,

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import field
 
 from breezeblock.api.application import ApiCall, Application
-from breezeblock.api.scope import seen_by
+from breezeblock.api.scope import own_project, seen_by
 from breezeblock.api.volume_views import Beside, detail
 from breezeblock.model import snapshots as snapshot_rules
 from breezeblock.model import volumes as rules
@@ -159,7 +159,7 @@ def _create(
     if start and size < start.size:
         raise InvalidInput(f"size: {size} is less than the source's {start.size} GiB.")
     rules.check_size(size, volume_type.extra_specs)
-    check_volume_limit(tx, call.app, call.identity.project_id, size)
+    check_volume_limit(tx, call.app, own_project(call), size)
     if volume_type.multiattach:
         call.require("volume:multiattach")
     zones = _zones(tx, call, wanted.availability_zone, volume_type, start)
@@ -167,7 +167,7 @@ def _create(
     text = wanted.display_description if wanted.description is UNSET else wanted.description
     volume = Volume(
         id=new_id(),
-        project_id=call.identity.project_id,
+        project_id=own_project(call),
         user_id=call.identity.user_id,
         created_at=tx.now,
         status="creating",

@@ -2,7 +2,7 @@
 
 The web layer calls `identify` once a request, before anything else is known of it. `NoAuth`
 believes what it is told, for one machine and for tests; `BasicAuth` checks a password against a
-file of bcrypt hashes. Keystone will be a third class behind the same interface.
+file of bcrypt hashes; `KeystoneAuth`, in a file of its own, asks Keystone about a token.
 """
 
 from __future__ import annotations
@@ -22,23 +22,37 @@ _MAX_TOKEN = 255
 
 
 class Unauthenticated(BreezeblockError):
-    """No credentials, or wrong ones. `challenge` is the WWW-Authenticate header of the reply."""
+    """No credentials, or wrong ones. `challenge` is the WWW-Authenticate header of the reply.
 
-    def __init__(self, message: str, challenge: str = "") -> None:
+    The reply is the message as plain text, or the `document` as JSON where there is one.
+    """
+
+    def __init__(
+        self, message: str, challenge: str = "", document: Mapping[str, object] | None = None
+    ) -> None:
         super().__init__(message)
         self.challenge = challenge
+        self.document = document
 
 
 class Authenticator(ABC):
     """Says who sent a request."""
 
     @abstractmethod
-    async def identify(self, headers: Mapping[str, str]) -> Identity:
+    async def identify(
+        self, headers: Mapping[str, str], method: str = "", path: str = "", /
+    ) -> Identity:
         """The caller behind these headers (names in lower case).
 
-        Raises Unauthenticated when there is none, Unavailable when it cannot be found out now.
+        Method and path are what he asks for, as he wrote it: some credentials are good for some
+        requests only. Raises Unauthenticated when there is no caller, Unavailable when it cannot be
+        found out now.
         Must be quick for a caller seen before: it runs in front of every request.
         """
+
+    async def close(self) -> None:
+        """Give back what it holds open."""
+        return
 
 
 class NoAuth(Authenticator):
@@ -52,7 +66,9 @@ class NoAuth(Authenticator):
     def __init__(self, user_id: str = "admin", project_id: str = "admin") -> None:
         self._default = (user_id, project_id)
 
-    async def identify(self, headers: Mapping[str, str]) -> Identity:
+    async def identify(
+        self, headers: Mapping[str, str], _method: str = "", _path: str = "", /
+    ) -> Identity:
         token = headers.get("x-auth-token", "").strip()
         if len(token) > _MAX_TOKEN:
             raise Unauthenticated("The token is too long; it is user:project.")
@@ -87,7 +103,9 @@ class BasicAuth(Authenticator):
         """With the users of a file; `auth.passwords` says what it looks like."""
         return cls(read_users(path))
 
-    async def identify(self, headers: Mapping[str, str]) -> Identity:
+    async def identify(
+        self, headers: Mapping[str, str], _method: str = "", _path: str = "", /
+    ) -> Identity:
         credentials = _basic(headers.get("authorization", ""))
         if credentials is None:
             raise Unauthenticated("Authentication required", self._challenge)

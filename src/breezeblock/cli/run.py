@@ -104,12 +104,12 @@ def greeting(config: Config, roles: tuple[str, ...]) -> str:
     if "api" not in roles:
         return f"breezeblock runs: {', '.join(roles)}"
     user = config.auth.users[0].name if config.auth.users else "admin"
-    basic = config.auth.strategy == "basic"
-    return (BASIC if basic else OPEN).format(
+    return GREETINGS[config.auth.strategy].format(
         volume=f"http://{config.api.listen}:{config.api.port}/v3",
         compute=config.compute_endpoint,
         roles=", ".join(roles),
         user=user,
+        keystone=config.auth.keystone.www_authenticate_uri or config.auth.keystone.auth_url,
     )
 
 
@@ -151,3 +151,13 @@ Try
   openstack --os-cloud breezeblock volume create --size 1 first
   curl -s -u {user} {volume}/volumes/detail
 """
+
+KEYSTONE = """\
+breezeblock runs: {roles}
+
+Keystone at {keystone} says who callers are. Its catalog should name
+  block-storage  {volume}
+  compute        {compute}
+"""
+
+GREETINGS = {"none": OPEN, "basic": BASIC, "keystone": KEYSTONE}

@@ -17,6 +17,7 @@ from typing import Any
 import httpx2
 import msgspec
 
+from breezeblock.auth.between_services import between_services
 from breezeblock.config import Config
 from breezeblock.model.errors import BreezeblockError
 
@@ -198,19 +199,17 @@ def _message(reply: httpx2.Response) -> str:
 
 def open_block_storage(config: Config) -> BlockStorage:
     """The API that the configuration names, with its credentials."""
-    compute = config.compute
+    credentials = between_services(config)
     http = httpx2.AsyncClient(
         timeout=httpx2.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
         # One caller's session must never serve another.
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-        auth=(compute.block_storage_user, compute.block_storage_password)
-        if compute.block_storage_user
-        else None,
+        **credentials.for_client,
     )
-    token = "" if compute.block_storage_user else compute.block_storage_token
+    token = credentials.token
     return BlockStorage(
         http,
         config.block_storage_endpoint,
         headers={"X-Auth-Token": token} if token else {},
-        acts_for_owners=not (token or compute.block_storage_user),
+        acts_for_owners=not (token or credentials.for_client),
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from breezeblock.api.application import Application
 from breezeblock.api.routes import ROUTES
 from breezeblock.auth.authenticators import Authenticator, BasicAuth, NoAuth
+from breezeblock.auth.keystone import KeystoneAuth
 from breezeblock.auth.passwords import User
 from breezeblock.auth.policy import Policy
 from breezeblock.config import Config, ConfigError
@@ -22,7 +23,12 @@ from breezeblock.web.versions import Ready
 
 
 def api_server(
-    config: Config, store: Store, waiter: Waiter, compute: ComputeClient, ready: Ready
+    config: Config,
+    store: Store,
+    waiter: Waiter,
+    compute: ComputeClient,
+    callers: Authenticator,
+    ready: Ready,
 ) -> HttpServer:
     """The HTTP server of the block storage API, not yet started. Raises ConfigError."""
     check_listen(config, config.api.listen)
@@ -34,7 +40,7 @@ def api_server(
         ),
         ROUTES,
         app=Application(config, store, waiter, compute),
-        authenticator=authenticator(config),
+        authenticator=callers,
         policy=policy(config),
         ready=ready,
         idempotency=Idempotency(
@@ -49,10 +55,15 @@ def policy(config: Config) -> Policy:
     return Policy(Path(config.auth.policy_file) if config.auth.policy_file else None)
 
 
-def authenticator(config: Config) -> Authenticator:
-    """How callers prove who they are."""
+def authenticator(config: Config, service_types: frozenset[str]) -> Authenticator:
+    """How callers prove who they are; it is to be closed in the end.
+
+    `service_types`: what the API that they call is named in Keystone's catalog.
+    """
     if config.auth.strategy == "none":
         return NoAuth()
+    if config.auth.strategy == "keystone":
+        return KeystoneAuth(config.auth.keystone, service_types)
     return BasicAuth(
         User(user.name, user.password.encode(), user.project_id, frozenset(user.roles))
         for user in config.auth.users
@@ -73,5 +84,6 @@ def check_listen(config: Config, address: str) -> None:
     if not loopback:
         raise ConfigError(
             f"listen = {address!r} with auth.strategy = 'none' would make everyone who reaches the "
-            "port an administrator. Use 'basic', or say auth.none_listens_beyond_loopback = true."
+            "port an administrator. Use 'basic' or 'keystone', or say "
+            "auth.none_listens_beyond_loopback = true."
         )

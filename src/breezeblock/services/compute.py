@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from breezeblock.auth.authenticators import Authenticator
+from breezeblock.auth.keystone import COMPUTE
 from breezeblock.auth.policy import Policy
 from breezeblock.compute.agent import Agent
 from breezeblock.compute.api.application import Application
@@ -84,19 +86,23 @@ async def start_compute(
         sweep = asyncio.create_task(_sweep(engine, config))
         stack.push_async_callback(_cancel, sweep)
         check_listen(config, config.compute.listen)
-        app = compute_app(config, store, waiter, storage)
+        callers = authenticator(config, COMPUTE)
+        stack.push_async_callback(callers.close)
+        app = compute_app(config, store, waiter, storage, callers)
         server = HttpServer(app, config.compute.listen, config.compute.port)
         await process._serve("compute-api", server)
 
 
-def compute_app(config: Config, store: Store, waiter: Waiter, storage: BlockStorage) -> AsgiApp:
+def compute_app(
+    config: Config, store: Store, waiter: Waiter, storage: BlockStorage, callers: Authenticator
+) -> AsgiApp:
     """The compute API as an ASGI application."""
     own_rules = Path(config.auth.policy_file) if config.auth.policy_file else None
     return make_app(
         compute(max_limit=config.api.max_limit, project_id_regex=config.api.project_id_regex),
         ROUTES,
         app=Application(config, store, waiter, storage),
-        authenticator=authenticator(config),
+        authenticator=callers,
         policy=Policy(own_rules, defaults=DEFAULTS),
         ready=lambda: _any_host_up(config, store),
         idempotency=Idempotency(

@@ -7,6 +7,7 @@ from typing import Any
 import httpx2
 import structlog
 
+from breezeblock.auth.between_services import between_services
 from breezeblock.config import Config
 from breezeblock.model.errors import Unavailable
 
@@ -72,8 +73,12 @@ class ComputeClient:
         self, method: str, path: str, version: str, body: Any = None
     ) -> httpx2.Response:
         if self._client is None:
+            credentials = between_services(self._config)
+            token = "" if credentials.for_client else credentials.token or "admin:admin"
             self._client = httpx2.AsyncClient(
-                timeout=TIMEOUT, headers=self._headers(), auth=self._auth()
+                timeout=TIMEOUT,
+                headers={"X-Auth-Token": token} if token else {},
+                **credentials.for_client,
             )
         url = f"{self._config.compute_endpoint}{path}"
         headers = {"OpenStack-API-Version": version}
@@ -81,14 +86,3 @@ class ComputeClient:
             return await self._client.request(method, url, json=body, headers=headers)
         except httpx2.HTTPError as error:
             raise Unavailable(f"the compute API does not answer: {error}") from error
-
-    def _headers(self) -> dict[str, str]:
-        if self._config.compute.block_storage_user:
-            return {}
-        return {"X-Auth-Token": self._config.compute.block_storage_token or "admin:admin"}
-
-    def _auth(self) -> tuple[str, str] | None:
-        compute = self._config.compute
-        if not compute.block_storage_user:
-            return None
-        return compute.block_storage_user, compute.block_storage_password

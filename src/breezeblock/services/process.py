@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 import structlog
 
+from breezeblock.auth.keystone import BLOCK_STORAGE
 from breezeblock.bus import open_bus
 from breezeblock.bus.base import Bus
 from breezeblock.config import Config, ConfigError
@@ -22,7 +23,7 @@ from breezeblock.operations.engine import Engine
 from breezeblock.operations.explain import explain
 from breezeblock.operations.waiting import Waiter
 from breezeblock.operations.wakes import send_wakes
-from breezeblock.services.api import api_server
+from breezeblock.services.api import api_server, authenticator
 from breezeblock.services.compute_client import ComputeClient
 from breezeblock.services.scheduler import SchedulerService, scheduling
 from breezeblock.services.volume import VolumeService, open_backends
@@ -180,7 +181,10 @@ class Process:
         if "api" in self.roles:
             waiter = Waiter(store, self.bus, f"api.{new_id()}")
             await waiter.start()
-            await self._serve("api", api_server(config, store, waiter, compute, self.ready))
+            callers = authenticator(config, BLOCK_STORAGE)
+            self.stack.push_async_callback(callers.close)
+            server = api_server(config, store, waiter, compute, callers, self.ready)
+            await self._serve("api", server)
 
     async def _start_compute(self) -> None:
         from breezeblock.services.compute import start_compute

@@ -101,7 +101,7 @@ class _Front:
         context = req.context
         context.begun = perf_counter()
         context.request_id = f"req-{uuid.uuid4()}"
-        context.path = req.path
+        context.path = context.asked_path = req.path
         context.project = None
         structlog.contextvars.bind_contextvars(request_id=context.request_id)
         resp.set_header("x-openstack-request-id", context.request_id)
@@ -127,7 +127,7 @@ class _Front:
         if self._api.service.project_id.fullmatch(segment):
             return
         try:
-            identity = await self._api.authenticator.identify(req.headers_lower)
+            identity = await _caller(self._api, req)
         except Unauthenticated:
             raise falcon.HTTPNotFound from None
         request.within_project(self._api.service, identity, segment)
@@ -156,7 +156,7 @@ class _Endpoint:
         if candidates is None:
             raise falcon.HTTPNotFound
         try:
-            identity = await self._api.authenticator.identify(req.headers_lower)
+            identity = await _caller(self._api, req)
             identity = request.within_project(self._api.service, identity, req.context.project)
             resp.set_header("x-compute-request-id", req.context.request_id)
             await self._answer(req, resp, candidates, identity, params)
@@ -207,6 +207,11 @@ class _Endpoint:
         _send(resp, answer)
 
     on_get = on_head = on_post = on_put = on_patch = on_delete = on_options = respond
+
+
+async def _caller(api: Api, req: Request) -> Identity:
+    path = req.context.asked_path
+    return await api.authenticator.identify(req.headers_lower, req.method, path)
 
 
 async def _attempt(call: Call[Any]) -> Answer:

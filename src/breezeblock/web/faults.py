@@ -50,7 +50,6 @@ _STATUSES: tuple[tuple[type[BreezeblockError], int], ...] = (
     (OverQuota, 413),
     (Unavailable, 503),
     (OperationFailed, 500),
-    (Unauthenticated, 401),
 )
 
 UNEXPECTED = "The server has either erred or is incapable of performing the requested operation."
@@ -61,7 +60,8 @@ class Fault(Exception):
     """An answer that is not a success, in HTTP's own terms.
 
     Handlers raise it where the facts ask for a status that the domain error does not have (409
-    for a revert in the wrong status, 405, 412, 501, 502). `plain` sends the message as text.
+    for a revert in the wrong status, 405, 412, 501, 502). `plain` sends the message as text,
+    `document` something else than the usual envelope.
     """
 
     def __init__(
@@ -71,17 +71,21 @@ class Fault(Exception):
         headers: Mapping[str, str] | None = None,
         *,
         plain: bool = False,
+        document: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.headers = dict(headers or {})
         self.plain = plain
+        self.document = document
 
     def body(self) -> bytes:
         """The body as it is sent; a 412 has none."""
         if self.status == 412:
             return b""
+        if self.document is not None:
+            return msgspec.json.encode(self.document)
         if self.plain:
             return self.message.encode()
         content: dict[str, object] = {"code": self.status, "message": self.message}
@@ -94,9 +98,12 @@ def fault_of(error: Exception) -> Fault:
     """The fault that tells the client about an error. Never shows what is not meant for him."""
     if isinstance(error, Fault):
         return error
+    if isinstance(error, Unauthenticated):
+        document = error.document
+        return Fault(401, str(error), _headers(error), plain=document is None, document=document)
     for kind, status in _STATUSES:
         if isinstance(error, kind):
-            return Fault(status, str(error), _headers(error), plain=status == 401)
+            return Fault(status, str(error), _headers(error))
     if isinstance(error, BreezeblockError):
         return Fault(400, str(error))
     if isinstance(error, falcon.HTTPError) and 400 <= error.status_code < 500:

@@ -49,7 +49,9 @@ KERNEL = "/boot/vmlinuz"
 class Tokens(Authenticator):
     """Believes the token `user:project[:role]`; a second token makes the caller a service."""
 
-    async def identify(self, headers: Mapping[str, str]) -> Identity:
+    async def identify(
+        self, headers: Mapping[str, str], method: str = "", path: str = ""
+    ) -> Identity:
         user, project, role = f"{headers['x-auth-token']}:member".split(":")[:3]
         service = {"service"} if "x-service-token" in headers else set()
         return Identity.with_roles(user, project, {role, *service})

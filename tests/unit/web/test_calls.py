@@ -25,7 +25,7 @@ class As(Authenticator):
     def __init__(self, *roles: str) -> None:
         self._identity = Identity.with_roles("alice", PROJECT, set(roles))
 
-    async def identify(self, headers: Any) -> Identity:
+    async def identify(self, headers: Any, method: str = "", path: str = "") -> Identity:
         return self._identity
 
 

@@ -14,7 +14,7 @@ from tests.unit.web.toy import PROJECT, ROUTES, client
 
 
 class Closed(Authenticator):
-    async def identify(self, headers: Any) -> Any:
+    async def identify(self, headers: Any, method: str = "", path: str = "") -> Any:
         raise Unauthenticated("no")
 
 

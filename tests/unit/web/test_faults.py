@@ -117,9 +117,11 @@ async def test_an_answer_that_cannot_be_encoded_is_unexpected() -> None:
 
 
 class Closed(Authenticator):
-    async def identify(self, headers: Any) -> Any:
+    async def identify(self, headers: Any, method: str = "", path: str = "") -> Any:
         if "x-down" in headers:
             raise Unavailable("The identity service is away.")
+        if "x-document" in headers:
+            raise Unauthenticated("Authentication required", "Basic", {"error": {"code": 401}})
         raise Unauthenticated("Authentication required", "Basic")
 
 
@@ -132,6 +134,14 @@ async def test_without_credentials_the_answer_is_plain_text_with_a_challenge() -
     assert reply.headers["x-openstack-request-id"].startswith("req-")
     assert "openstack-api-version" not in reply.headers
     assert "x-compute-request-id" not in reply.headers
+
+
+async def test_an_authenticator_may_answer_in_an_envelope_of_its_own() -> None:
+    async with client(authenticator=Closed()) as http:
+        reply = await http.get("/v3/boxes", headers={"x-document": "1"})
+    assert reply.status_code == 401
+    assert reply.headers["content-type"] == "application/json"
+    assert reply.json() == {"error": {"code": 401}}
 
 
 async def test_when_credentials_cannot_be_checked_the_answer_is_503() -> None:
