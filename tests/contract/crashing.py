@@ -57,10 +57,18 @@ class Crasher:
             bufsize=1,
         )
 
-    def run(self, case: str, root: Path, method: str, *arguments: Any, die_at: int = 0) -> Ended:
+    def run(
+        self,
+        case: str,
+        root: Path,
+        method: str,
+        *arguments: Any,
+        die_at: int = 0,
+        **options: Any,
+    ) -> Ended:
         """Call the method of a driver over the backend there, `case` naming one of `CASES`, in a
         new process, which dies before its effect number `die_at`."""
-        request = (case, root, method, arguments, die_at)
+        request = (case, root, method, arguments, options, die_at)
         assert self._helper.stdin is not None and self._helper.stdout is not None
         self._helper.stdin.write(base64.b64encode(pickle.dumps(request)).decode() + "\n")
         how, effects = self._helper.stdout.readline().rsplit(maxsplit=1)
@@ -89,12 +97,12 @@ def _serve() -> None:
 
 def _perform(request: bytes, report: int) -> None:
     """In the child: report a dot for each effect, and what was raised; never returns."""
-    case, root, method, arguments, die_at = pickle.loads(request)
+    case, root, method, arguments, options, die_at = pickle.loads(request)
     try:
         driver = next(one for one in CASES if one.name == case).new(root)
         driver.setup()
         _arm(report, die_at)
-        getattr(driver, method)(*arguments)
+        getattr(driver, method)(*arguments, **options)
     except BaseException as error:
         os.write(report, type(error).__name__.encode())
     os._exit(0)

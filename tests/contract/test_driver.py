@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
-from breezeblock.drivers.base import Driver, Item, PermanentError, Snapshot, Volume
+from breezeblock.drivers.base import Item, PermanentError
 from tests.contract.crashing import Crasher
 from tests.contract.drivers import (
     Backend,
@@ -21,25 +19,11 @@ from tests.contract.drivers import (
     assert_all_there,
     writing,
 )
+from tests.contract.scenes import Scene, finishes_what_a_killed_one_began, kinds
 
 GIB = 1 << 30
-KINDS = ("export", "snapshot", "volume")
 OTHER = {"host": "host-b", "ip": "127.0.0.1"}
-PLACES = 3
 RECONNECT = 30
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A call, and what has to hold once it has been repeated to its end."""
-
-    method: str
-    arguments: tuple[Any, ...]
-    holds: Callable[[], bool]
-
-
-def kinds(driver: Driver) -> list[tuple[str, str]]:
-    return sorted((item.kind, item.id) for item in driver.inventory())
 
 
 class TestStats:
@@ -600,48 +584,4 @@ class TestCrash:
     def test_the_next_process_finishes_what_a_killed_one_began(
         self, backend: Backend, crasher: Crasher, scene: Callable[..., Scene]
     ) -> None:
-        effects = self.play(backend, crasher, scene, die_at=0)
-        for place in spread(effects):
-            self.play(backend, crasher, scene, die_at=place)
-
-    def play(
-        self, backend: Backend, crasher: Crasher, scene: Callable[..., Scene], *, die_at: int
-    ) -> int:
-        """Have the scene's call die there, repeat it, look; returns how many effects it had."""
-        with ExitStack() as stack:
-            played = scene(backend, stack)
-            call = (played.method, *played.arguments)
-            ended = crasher.run(backend.case.name, backend.root, *call, die_at=die_at)
-            # A supervisor's effects come between, so the number varies: it may not get there.
-            beyond = not 0 < die_at <= ended.effects
-            assert ended.how == "killed" or (ended.how == "done" and beyond), ended
-            # Sometimes one repeats that was there all the time, sometimes the next that starts.
-            if die_at % 2:
-                getattr(backend.driver, played.method)(*played.arguments)
-                assert played.holds(), f"after dying before effect {die_at}"
-            restarted = backend.another_process()
-            getattr(restarted, played.method)(*played.arguments)
-            assert played.holds(), f"after dying before effect {die_at}, in a new process"
-            restarted.close()
-        remove_everything(backend.driver)
-        assert backend.driver.inventory() == []
-        assert backend.case.leftovers(backend.driver) == []
-        return ended.effects
-
-
-def spread(effects: int) -> list[int]:
-    """The places at which to die: some, evenly spread, or all of them if the environment says."""
-    if os.environ.get("EVERY_PLACE"):
-        return list(range(1, effects + 1))
-    count = min(effects, PLACES)
-    return sorted({1 + round(one * (effects - 1) / max(count - 1, 1)) for one in range(count)})
-
-
-def remove_everything(driver: Driver) -> None:
-    items = {kind: [i for i in driver.inventory() if i.kind == kind] for kind in KINDS}
-    for item in items["export"]:
-        driver.unexport(Volume(item.id, 1, ""), str(item.host))
-    for item in items["snapshot"]:
-        driver.delete_snapshot(Snapshot(item.id, str(item.volume_id), 1, ""))
-    for item in items["volume"]:
-        driver.delete(Volume(item.id, 1, ""))
+        finishes_what_a_killed_one_began(backend, crasher, scene)

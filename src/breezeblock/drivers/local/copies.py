@@ -1,4 +1,4 @@
-"""How the content of a volume comes to stand in a second place: clones and snapshots.
+"""How the content of a volume comes to stand in a second place: clones, snapshots, and back again.
 
 The driver calls this for everything that has a source. There are three ways:
 
@@ -77,6 +77,32 @@ class Copies:
                     self._copy_live(snapshot.volume_id, manifest, draft, manifest.size)
                     kept = _keeping(manifest, snapshot.id, draft.name)
                     self._manifests.save(snapshot.volume_id, kept)
+
+    def revert(self, volume: Volume, snapshot: Snapshot, turn: str) -> None:
+        """Give the volume a new head with the snapshot's content. Its lock is held by the caller.
+
+        A host that was let in may have written what it still needs: then nothing is done.
+        """
+        manifest = self._manifests.of(volume.id)
+        if turn in manifest.turns:
+            return
+        frozen = manifest.snapshots.get(snapshot.id)
+        if frozen is None:
+            raise PermanentError(f"There is no snapshot {snapshot.id}.")
+        if frozen.size != manifest.size:
+            raise PermanentError(
+                f"Volume {volume.id} has {manifest.size} GiB, and its snapshot {frozen.size}."
+            )
+        if self._exports.follow(volume.id) is not None:
+            raise PermanentError(f"Volume {volume.id} is exported.", remedy="Detach it first.")
+        overlay = self._may_stand_on(frozen.layer)
+        with self._layers.draft("qcow2" if overlay else "raw") as draft:
+            if overlay:
+                self._layers.overlay(draft, frozen.layer, manifest.size)
+            else:
+                self._layers.duplicate(draft, frozen.layer, manifest.size)
+            left = manifest.serving(turn, draft.name)
+            dereference(self._layers, self._manifests, self._locks, volume.id, left)
 
     def _frozen(self, origin: str, manifest: Manifest, source: Volume | Snapshot) -> str | None:
         """A layer that holds the source's content for good; None if there is only the head."""

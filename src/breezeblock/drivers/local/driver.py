@@ -157,6 +157,10 @@ class LocalDriver(Driver):
             self._calls.run(volume.id, lambda: self._create_from(volume, origin))
 
     @_in_our_words()
+    def revert(self, volume: Volume, snapshot: Snapshot, *, turn: str) -> None:
+        self._calls.run(turn, lambda: self._revert(volume, snapshot, turn))
+
+    @_in_our_words()
     def delete(self, volume: Volume) -> None:
         with self._locks.hold(volume.id):
             manifest = self._manifests.get(volume.id)
@@ -256,6 +260,11 @@ class LocalDriver(Driver):
             if self._manifests.get(volume.id) is None:
                 self._check_room(volume.size)
                 self._copies.create(volume, source)
+
+    def _revert(self, volume: Volume, snapshot: Snapshot, turn: str) -> None:
+        with self._locks.hold(volume.id):
+            self._copies.revert(volume, snapshot, turn)
+        self._sweep()
 
     def _image(self, volume_id: str) -> Image | None:
         manifest = self._manifests.get(volume_id)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from breezeblock.drivers.base import PermanentError
@@ -17,6 +17,8 @@ from breezeblock.exports.files import Locks, remove, write_json
 
 COMMITS = "commits"
 """The lock that commits share and a sweep has alone: it sees all manifests of one moment."""
+TURNS_KEPT = 16
+"""So many requests that gave a volume another content are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +31,24 @@ class Frozen:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A volume of `size` GiB. Only the head is written to, and it is no other volume's."""
+    """A volume of `size` GiB. Only the head is written to, and it is no other volume's.
+
+    `turns` are the last requests that gave it another content: none of them is served again.
+    """
 
     size: int
     head: str
     snapshots: dict[str, Frozen] = field(default_factory=dict)
+    turns: tuple[str, ...] = ()
 
     @property
     def layers(self) -> set[str]:
         """The layers it names; those may stand on others."""
         return {self.head, *(frozen.layer for frozen in self.snapshots.values())}
+
+    def serving(self, turn: str, head: str) -> Manifest:
+        """With another content, as that request asks."""
+        return replace(self, head=head, turns=(*self.turns, turn)[-TURNS_KEPT:])
 
 
 class Manifests:
@@ -55,7 +65,8 @@ class Manifests:
         try:
             told = json.loads(path.read_bytes())
             snapshots = {one: Frozen(**frozen) for one, frozen in told.pop("snapshots").items()}
-            return Manifest(**told, snapshots=snapshots)
+            turns = tuple(told.pop("turns", ()))
+            return Manifest(**told, snapshots=snapshots, turns=turns)
         except FileNotFoundError:
             return None
         except (ValueError, TypeError, KeyError, AttributeError) as error:
