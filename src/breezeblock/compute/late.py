@@ -37,7 +37,7 @@ def overtaken(tx: WriteTx, held: Operation) -> None:
         told = check_server.Data(held.data["server_id"], makes=tuple(held.data.get("makes", ())))
         check_server.request(tx, caller, told, held.queue)
     elif held.workflow == detach_server_volume.WORKFLOW.name:
-        told = check_server.Data(held.data["server_id"], marked=held.data["volume_id"])
+        told = check_server.Data(held.data["server_id"], marked=(held.data["volume_id"],))
         check_server.request(tx, caller, told, held.queue)
 
 

@@ -203,12 +203,13 @@ def lock_open(tx: WriteTx, resource_id: str) -> Operation | None:
     return _operation(row) if row else None
 
 
-def amend(tx: WriteTx, operation_id: str, **values: Any) -> None:
-    """Change what an open operation will do (`data`), or when (`due_at`); the caller has locked it.
+def amend(tx: WriteTx, operation_id: str, **values: Any) -> bool:
+    """Change what an open operation will do (`data`), or when (`due_at`); whether it was open.
 
     A worker who holds it goes on with what it has read.
     """
-    tx.run(operations.update().where(operations.c.id == operation_id).values(values))
+    where = (operations.c.id == operation_id, operations.c.state == OPEN)
+    return bool(tx.run(operations.update().where(*where).values(values)))
 
 
 def forget_ended(tx: WriteTx, workflow: str, resource_id: str, *, keep: int) -> None:

@@ -23,7 +23,7 @@ from breezeblock.model.servers import Server, ServerVolume
 from breezeblock.operations.workflow import Run
 from breezeblock.store import operations as queries
 from breezeblock.store import servers
-from breezeblock.store.store import ReadTx
+from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.store.tables import operations
 from tests.service.compute.cloud import ComputeCloud
 
@@ -258,3 +258,28 @@ async def test_a_late_release_leaves_the_next_attachment_alone(
     await volumes.release(storage, old)
     assert await cloud.house.status(volume) == "in-use"
     assert len(await cloud.storage_attachments(volume)) == 1
+
+
+async def test_two_who_were_overtaken_on_one_server_are_both_heard(cloud: ComputeCloud) -> None:
+    blank = {"source_type": "blank", "volume_size": 1, "delete_on_termination": True}
+    server, volume = await cloud.server(block_device_mapping_v2=[blank]), await cloud.house.volume()
+    await cloud.attach(server, volume)
+    await cloud.detach(server, volume)
+    await cloud.quiet()
+    await cloud.attach(server, volume)
+    assert (await cloud.house.act(volume, "os-begin_detaching", {})).status_code == 202
+    await cloud.house.volume(name=f"{server}-vdb")
+    made = operations.select().where(
+        operations.c.workflow.in_(("create_server", "detach_server_volume"))
+    )
+    found = await cloud.app.store.read(lambda tx: tx.rows(made))
+    held = [Operation(**row._mapping) for row in found]
+
+    def tell(tx: WriteTx) -> None:
+        for one in held:
+            overtaken(tx, one)
+
+    await cloud.app.store.write(tell)
+    await cloud.quiet()
+    assert await cloud.house.status(volume) == "in-use"
+    assert len(cloud.house.driver.sizes) == 2

@@ -28,18 +28,31 @@ LOOK_AGAIN = 2.0
 
 
 class Data(msgspec.Struct, frozen=True):
-    """Which server, the names of the volumes that its creation makes, and a volume of it that may
+    """Which server, the names of the volumes that its creation makes, and volumes of it that may
     have been marked."""
 
     server_id: str
     makes: tuple[str, ...] = ()
-    marked: str | None = None
+    marked: tuple[str, ...] = ()
+
+    def joined(self, other: Data) -> Data:
+        """What both ask to be looked for."""
+        return Data(
+            self.server_id,
+            tuple(dict.fromkeys(self.makes + other.makes)),
+            tuple(dict.fromkeys(self.marked + other.marked)),
+        )
 
 
 def request(tx: WriteTx, caller: Caller, data: Data, queue: str) -> None:
-    """Have it looked, unless somebody looks already. The caller is the server's owner."""
-    if operations.check_on(tx, data.server_id) is None:
-        submit_operation(tx, WORKFLOW, caller, data.server_id, data, queue)
+    """Have it looked; whoever looks already, or will, looks for this, too. The caller is the
+    server's owner."""
+    found = operations.check_on(tx, data.server_id)
+    if found is not None:
+        data = data.joined(msgspec.convert(found.data, Data))
+        if operations.amend(tx, found.id, data=msgspec.to_builtins(data)):
+            return
+    submit_operation(tx, WORKFLOW, caller, data.server_id, data, queue)
 
 
 async def clear(run: Run[Data]) -> Outcome:
@@ -52,11 +65,24 @@ async def clear(run: Run[Data]) -> Outcome:
     try:
         gone = await _clear_attachments(storage, data.server_id, rows)
         gone += await _clear_volumes(storage, data.makes, rows)
-        if any(row.volume_id == data.marked and row.state == "attached" for row in rows):
-            gone += await _clear_mark(storage, data.marked or "")
+        for volume_id in data.marked:
+            if any(row.volume_id == volume_id and row.state == "attached" for row in rows):
+                gone += await _clear_mark(storage, volume_id)
     except BlockStorageError as error:
         return Again(after=pause_after(owner.attempts), note=f"will try again: {error}")
-    return Done(note=f"removed {', '.join(gone)}" if gone else "nothing was left")
+    return Done(
+        settle=lambda tx: _look_again(tx, owner, data),
+        note=f"removed {', '.join(gone)}" if gone else "nothing was left",
+    )
+
+
+def _look_again(tx: WriteTx, ended: Operation, seen: Data) -> None:
+    """More was asked for while we looked."""
+    now = operations.get(tx, ended.id)
+    wanted = msgspec.convert(now.data, Data) if now else seen
+    if wanted != seen:
+        caller = Caller(ended.project_id, ended.user_id, ended.request_id)
+        submit_operation(tx, WORKFLOW, caller, ended.resource_id, wanted, ended.queue)
 
 
 async def _clear_attachments(
