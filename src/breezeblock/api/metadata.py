@@ -120,12 +120,29 @@ class MetadataOf:
         """The six routes."""
         whole, one = f"{self.path}/metadata", f"{self.path}/metadata/{{key}}"
         tags, body, item = self.tags, self.whole_body, self.item_body
+        faults = (412,) if self.etags_since else ()
         return (
             Route("GET", whole, self.show, summary="Show the metadata", tags=tags),
             Route("POST", whole, self.merge, body=body, summary="Add metadata", tags=tags),
-            Route("PUT", whole, self.replace, body=body, summary="Replace the metadata", tags=tags),
+            Route(
+                "PUT",
+                whole,
+                self.replace,
+                body=body,
+                faults=faults,
+                summary="Replace the metadata",
+                tags=tags,
+            ),
             Route("GET", one, self.show_one, summary="Show one key of the metadata", tags=tags),
-            Route("PUT", one, self.set_one, body=item, summary="Set one key", tags=tags),
+            Route(
+                "PUT",
+                one,
+                self.set_one,
+                body=item,
+                faults=faults,
+                summary="Set one key",
+                tags=tags,
+            ),
             Route("DELETE", one, self.delete_one, summary="Remove one key", tags=tags),
         )
 

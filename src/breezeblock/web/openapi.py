@@ -1,40 +1,31 @@
 """The OpenAPI document, made from the route table.
 
 `make_app` serves it at `/openapi.json` without credentials. It says what the table says: paths,
-parameters, bodies (the actions of a path as alternatives), the version range and policy rule of
-each route, and the faults.
+parameters, bodies (the actions of a path as alternatives), answers, the version range and policy
+rule of each route, and the faults. Asked with a version header it describes that version alone;
+without one, all of them, so that a body may have several forms.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import falcon.asgi
 import msgspec
 
+from breezeblock.web import openapi_answers, request
 from breezeblock.web.idempotency import HEADER as IDEMPOTENCY_KEY
 from breezeblock.web.microversion import HEADER, Version
 from breezeblock.web.routes import Route, Table
 from breezeblock.web.service import Service
-from breezeblock.web.types import schema_of_custom
+from breezeblock.web.types import MAX_INT, schema_of_custom
 
 _FIELD = re.compile(r"\{(\w+)\}")
-_FAULT_SCHEMA = {
-    "type": "object",
-    "minProperties": 1,
-    "maxProperties": 1,
-    "additionalProperties": {
-        "type": "object",
-        "required": ["code", "message"],
-        "properties": {
-            "code": {"type": "integer"},
-            "message": {"type": "string"},
-            "retryAfter": {"type": "string"},
-        },
-    },
+_QUERY_SCHEMAS: Mapping[str, Any] = {
+    "limit": {"type": "integer", "minimum": 0, "maximum": 10**20 - 1},
+    "offset": {"type": "integer", "minimum": 0, "maximum": MAX_INT},
 }
 _IDEMPOTENCY_PARAMETER = {
     "name": IDEMPOTENCY_KEY,
@@ -46,36 +37,54 @@ _IDEMPOTENCY_PARAMETER = {
 
 
 class Document:
-    """Serves the document; it is made on the first request."""
+    """Serves the documents; each is made on the first request for it."""
 
     def __init__(self, service: Service, table: Table) -> None:
         self._service = service
         self._table = table
+        self._made: dict[Version | None, bytes] = {}
 
-    @cached_property
-    def _bytes(self) -> bytes:
-        return msgspec.json.encode(document(self._service, self._table))
-
-    async def on_get(self, _req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        resp.data = self._bytes
+    async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        version = self._version(req, resp)
+        if version not in self._made:
+            self._made[version] = msgspec.json.encode(document(self._service, self._table, version))
+        resp.data = self._made[version]
         resp.content_type = "application/json"
 
+    def _version(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> Version | None:
+        rules = self._service.negotiation
+        named = (HEADER, rules.legacy_header)
+        if not any(name and req.get_header(name) for name in named):
+            return None
+        return request.negotiate(self._service, req.headers_lower, resp)
 
-def document(service: Service, table: Table) -> dict[str, Any]:
-    """The OpenAPI 3.1 document of a service."""
-    bodies = {route: _body_types(service, route) for route in table}
-    kinds = list(dict.fromkeys(kind for found in bodies.values() for kind in found))
+
+def document(service: Service, table: Table, version: Version | None = None) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of a service, or of one of its versions."""
+    bodies = {route: _body_types(service, route, version) for route in table}
+    answers = {route: route.answer for route in table if route.answer is not None}
+    kinds = list(
+        dict.fromkeys([*(kind for found in bodies.values() for kind in found), *answers.values()])
+    )
     schemas, components = msgspec.json.schema_components(
         kinds, schema_hook=schema_of_custom, ref_template="#/components/schemas/{name}"
     )
     schema_of = dict(zip(kinds, schemas, strict=True))
+    known = _Schemas(
+        {route: [schema_of[kind] for kind in found] for route, found in bodies.items()},
+        {route: schema_of[kind] for route, kind in answers.items()},
+    )
     paths: dict[str, dict[str, Any]] = {}
-    for path, method, routes in _operations(table):
-        found = [(route, [schema_of[kind] for kind in bodies[route]]) for route in routes]
-        paths.setdefault(path, {})[method.lower()] = _operation(service, path, method, found)
+    for path, method, routes in _operations(table, version):
+        paths.setdefault(path, {})[method.lower()] = _operation(
+            service, path, method, routes, known
+        )
     return {
         "openapi": "3.1.0",
-        "info": {"title": service.title or service.name, "version": str(service.maximum)},
+        "info": {
+            "title": service.title or service.name,
+            "version": str(version or service.maximum),
+        },
         "servers": [
             {"url": service.prefix},
             {
@@ -85,8 +94,9 @@ def document(service: Service, table: Table) -> dict[str, Any]:
         ],
         "paths": paths,
         "components": {
-            "schemas": {**components, "Fault": _FAULT_SCHEMA},
-            "responses": {"Fault": _fault_response()},
+            "schemas": components,
+            "responses": openapi_answers.fault_responses(),
+            "headers": dict(openapi_answers.HEADERS),
             "parameters": {
                 "version": _version_parameter(service),
                 "idempotency": _IDEMPOTENCY_PARAMETER,
@@ -100,31 +110,44 @@ def document(service: Service, table: Table) -> dict[str, Any]:
     }
 
 
-def _operations(table: Table) -> Iterable[tuple[str, str, list[Route]]]:
+class _Schemas(NamedTuple):
+    """What was made of the types of bodies (several, over the versions) and answers."""
+
+    bodies: Mapping[Route, list[dict[str, Any]]]
+    answers: Mapping[Route, dict[str, Any]]
+
+
+def _operations(table: Table, version: Version | None) -> Iterable[tuple[str, str, list[Route]]]:
+    """Each method of each path, with its routes; those of one version, if it is given."""
     for path, methods in table.paths.items():
         for method, candidates in methods.items():
-            yield (
-                path,
-                method,
-                [entry.route for entries in candidates.values() for entry in entries],
-            )
+            routes = [
+                entry.route
+                for entries in candidates.values()
+                for entry in entries
+                if version is None or entry.serves(version)
+            ]
+            if routes:
+                yield path, method, routes
 
 
-def _body_types(service: Service, route: Route) -> list[Any]:
+def _body_types(service: Service, route: Route, version: Version | None) -> list[Any]:
     """All types that the body has had over the versions of the route, the newest first."""
     if not callable(route.body) or isinstance(route.body, type):
         return [] if route.body is None else [route.body]
+    if version is not None:
+        return [kind for kind in (route.body_type(version),) if kind is not None]
     first = Version.parse(route.since) if route.since else service.minimum
     last = Version.parse(route.until) if route.until else service.maximum
     minors = range(last.minor, first.minor - 1, -1)
     versions = (Version(first.major, minor) for minor in minors)
-    return list(dict.fromkeys(route.body_type(version) for version in versions))
+    kinds = dict.fromkeys(route.body_type(version) for version in versions)
+    return [kind for kind in kinds if kind is not None]
 
 
 def _operation(
-    service: Service, path: str, method: str, found: list[tuple[Route, list[dict[str, Any]]]]
+    service: Service, path: str, method: str, routes: list[Route], known: _Schemas
 ) -> dict[str, Any]:
-    routes = [route for route, _ in found]
     first = routes[0]
     words = re.sub(r"\W+", "_", f"{method.lower()}{path}").strip("_")
     operation: dict[str, Any] = {
@@ -132,15 +155,13 @@ def _operation(
         "summary": first.summary if first.action is None else "Actions: see the body's one key",
         "tags": sorted({tag for route in routes for tag in route.tags}),
         "parameters": _parameters(path, method, routes),
-        "responses": {
-            **{str(route.success): {"description": "Success"} for route in routes},
-            "4XX": {"$ref": "#/components/responses/Fault"},
-            "5XX": {"$ref": "#/components/responses/Fault"},
-        },
-        "x-openstack-routes": [_facts(service, route) for route in routes],
+        "responses": openapi_answers.responses(routes, known.answers),
+        "x-openstack-routes": [_facts(service, route, known) for route in routes],
     }
-    schemas = [_wrapped(route, schema) for route, several in found for schema in several or [{}]]
-    if first.action is not None or any(several for _, several in found):
+    schemas = [
+        _wrapped(route, schema) for route in routes for schema in known.bodies[route] or [{}]
+    ]
+    if first.action is not None or any(known.bodies[route] for route in routes):
         # Actions exclude each other by their key; forms of a body over versions may overlap.
         kind = "oneOf" if first.action is not None else "anyOf"
         schema = schemas[0] if len(schemas) == 1 else {kind: schemas}
@@ -164,7 +185,7 @@ def _wrapped(route: Route, schema: Mapping[str, Any]) -> Mapping[str, Any]:
     }
 
 
-def _facts(service: Service, route: Route) -> dict[str, Any]:
+def _facts(service: Service, route: Route, known: _Schemas) -> dict[str, Any]:
     return {
         "action": route.action,
         "summary": route.summary,
@@ -172,6 +193,7 @@ def _facts(service: Service, route: Route) -> dict[str, Any]:
         "until": route.until,
         "policy": route.policy,
         "success": route.success,
+        "answer": openapi_answers.answer_schema(route, known.answers),
     }
 
 
@@ -181,7 +203,10 @@ def _parameters(path: str, method: str, routes: list[Route]) -> list[dict[str, A
         for name in _FIELD.findall(path)
     ]
     names = dict.fromkeys(name for route in routes for name in route.query or ())
-    in_query = [{"name": name, "in": "query", "schema": {"type": "string"}} for name in names]
+    in_query = [
+        {"name": name, "in": "query", "schema": _QUERY_SCHEMAS.get(name, {"type": "string"})}
+        for name in names
+    ]
     in_header = ["version", "idempotency"] if method == "POST" else ["version"]
     shared = [{"$ref": f"#/components/parameters/{name}"} for name in in_header]
     return [*in_path, *in_query, *shared]
@@ -195,15 +220,4 @@ def _version_parameter(service: Service) -> dict[str, Any]:
         f"{service.minimum}",
         "schema": {"type": "string"},
         "example": f"{service.name} {service.maximum}",
-    }
-
-
-def _fault_response() -> dict[str, Any]:
-    return {
-        "description": "A fault: one key that depends on the status. Wrong paths and wrong "
-        "credentials are answered in plain text",
-        "content": {
-            "application/json": {"schema": {"$ref": "#/components/schemas/Fault"}},
-            "text/plain": {"schema": {"type": "string"}},
-        },
     }

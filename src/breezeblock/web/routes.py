@@ -40,6 +40,8 @@ class Route:
     `body` describes the whole document. With no `body` a JSON document is accepted and not looked
     at. `since` and `until` are the first and last version that know the route (None: no bound).
     `query` names the query parameters it understands, for the document; handlers do the parsing.
+    `answer` is the msgspec type of a success's document, and `faults` are the statuses of failures
+    beside those that any route may have: both for the document, too.
     `policy` is the rule checked before the handler with the caller's own project as the target;
     a handler that must look at the resource first leaves it out and calls `call.require`.
     """
@@ -55,6 +57,8 @@ class Route:
     query: Collection[str] | None = None
     policy: str | None = None
     success: int = 200
+    answer: Any = None
+    faults: tuple[int, ...] = ()
     summary: str = ""
     tags: tuple[str, ...] = ()
 

@@ -8,7 +8,7 @@ import pytest
 
 from breezeblock.auth.authenticators import Authenticator, Unauthenticated
 from breezeblock.web.openapi import document
-from breezeblock.web.routes import Table
+from breezeblock.web.routes import Route, Table
 from breezeblock.web.service import block_storage, compute
 from tests.unit.web.toy import PROJECT, ROUTES, client
 
@@ -86,6 +86,24 @@ async def test_the_openapi_document_is_served() -> None:
     assert reply.json()["openapi"] == "3.1.0"
 
 
+async def test_asked_for_a_version_the_openapi_document_describes_that_one_alone() -> None:
+    async with client(authenticator=Closed()) as http:
+        old, new = [
+            await http.get("/openapi.json", headers={"OpenStack-API-Version": f"volume {version}"})
+            for version in ("3.26", "latest")
+        ]
+        unknown = await http.get("/openapi.json", headers={"OpenStack-API-Version": "volume 3.99"})
+    assert "/crates" not in old.json()["paths"]
+    assert "/crates" in new.json()["paths"]
+    assert (old.headers["openstack-api-version"], old.json()["info"]["version"]) == (
+        "volume 3.26",
+        "3.26",
+    )
+    body = new.json()["paths"]["/boxes"]["post"]["requestBody"]["content"]["application/json"]
+    assert body["schema"] == {"$ref": "#/components/schemas/CreateBox"}
+    assert (unknown.status_code, list(unknown.json())) == (406, ["computeFault"])
+
+
 class TestOpenApi:
     paths = document(block_storage(), Table(ROUTES))["paths"]
     components = document(block_storage(), Table(ROUTES))["components"]
@@ -125,6 +143,35 @@ class TestOpenApi:
         assert (facts["since"], facts["until"]) == ("3.27", None)
         (facts,) = self.paths["/boxes"]["post"]["x-openstack-routes"]
         assert (facts["policy"], facts["success"]) == ("volume:create", 202)
+
+    def test_answers_are_told_with_their_faults(self) -> None:
+        responses = self.paths["/boxes"]["post"]["responses"]
+        assert list(responses["202"]["content"]) == ["application/json"]
+        assert "content" not in self.paths["/boxes/{box_id}"]["delete"]["responses"]["202"]
+        assert {"400", "401", "403", "404", "409", "422", "503"} <= set(responses)
+        assert "422" not in self.paths["/boxes"]["get"]["responses"]
+
+    def test_a_fault_has_the_key_of_its_status(self) -> None:
+        content = self.components["responses"]["Fault413"]["content"]
+        assert list(content) == ["application/json", "text/plain"]
+        envelope = content["application/json"]["schema"]
+        assert envelope["required"] == ["overLimit"]
+        fault = envelope["properties"]["overLimit"]
+        assert fault["required"] == ["code", "message", "retryAfter"]
+        assert fault["properties"]["code"] == {"const": 413}
+        assert "content" not in self.components["responses"]["Fault412"]
+
+    def test_the_answer_and_the_faults_of_a_route_are_told(self) -> None:
+        async def show(_call: Any) -> dict[str, object]:
+            return {}
+
+        route = Route("GET", "/lids", show, answer=dict[str, int], faults=(502,))
+        described = document(block_storage(), Table([route]))["paths"]["/lids"]["get"]
+        assert described["responses"]["200"]["content"]["application/json"]["schema"] == {
+            "type": "object",
+            "additionalProperties": {"type": "integer"},
+        }
+        assert "502" in described["responses"]
 
 
 def test_the_document_names_the_idempotency_key_on_posts_and_on_nothing_else() -> None:
