@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SECONDS = 120
 SEED ?= 7
 
-.PHONY: help setup dev demo run test check unit lint crash-points histories chaos mutants reliability coverage lock packages clients cinder conformance clean
+.PHONY: help setup dev demo keystone run test check unit lint crash-points histories chaos mutants reliability coverage lock packages clients cinder conformance clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -56,6 +56,9 @@ conformance: dev clients cinder packages ## the same questions to Cinder 29 and 
 demo: setup ## create a volume, attach it to guests, show the way of each request
 	@tools/packages guest
 	@$(BIN)/breezeblock demo
+
+keystone: dev clients openstack packages ## Keystone, Glance and Breezeblock together, with a clouds.yaml, until interrupted
+	@$(BIN)/python -m tests.engines.cloud
 
 run: setup ## run the service on this machine until interrupted
 	@$(BIN)/breezeblock run

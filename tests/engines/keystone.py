@@ -20,14 +20,14 @@ PASSWORD = "secret"
 REGION = "RegionOne"
 DOMAIN = "Default"
 PEOPLE = {
-    "ada": ("demo", "member"),
-    "ben": ("demo", "reader"),
-    "carl": ("other", "member"),
-    "dora": ("other", "reader"),
-    "breezeblock": ("service", "service"),
-    "glance": ("service", "service"),
+    "ada": ("demo", ("member",)),
+    "ben": ("demo", ("reader",)),
+    "carl": ("other", ("member",)),
+    "dora": ("other", ("reader",)),
+    "breezeblock": ("service", ("service", "admin")),
+    "glance": ("service", ("service",)),
 }
-"""User names with their project and role; `admin` is there besides, in the project `admin`."""
+"""User names with their project and roles; `admin` is there besides, in the project `admin`."""
 
 INTERFACES = ("public", "internal", "admin")
 KEYS = ("fernet_tokens", "fernet_receipts", "credential")
@@ -71,13 +71,13 @@ class Keystone(OpenStackService):
         """With all people in it, once it runs."""
         super().start()
         if not self._token:
-            self._token = self.token("admin", "admin")
+            self._token = self.token("admin")
             self._populate()
 
     def token(self, user: str, project: str | None = None) -> str:
-        """A new token of a user, for his own project unless another one is named."""
-        scope = {"project": {"name": project or PEOPLE[user][0], "domain": {"name": DOMAIN}}}
-        return self.issue(user, scope)
+        """A new token of a user for a project."""
+        name = project or project_of(user)
+        return self.issue(user, {"project": {"name": name, "domain": {"name": DOMAIN}}})
 
     def issue(self, user: str, scope: Mapping[str, Any]) -> str:
         """A new token of a user with any scope that Keystone knows."""
@@ -87,6 +87,23 @@ class Keystone(OpenStackService):
         reply = httpx2.post(f"{self.url}/auth/tokens", json=body, timeout=30)
         reply.raise_for_status()
         return str(reply.headers["X-Subject-Token"])
+
+    def limited_token(self, user: str, **limits: Any) -> str:
+        """A token got with an application credential: `access_rules`, `expires_at`, …"""
+        mine = {"X-Auth-Token": self.token(user)}
+        url = f"{self.url}/auth/tokens"
+        about = httpx2.get(url, headers={**mine, "X-Subject-Token": mine["X-Auth-Token"]})
+        owner = about.raise_for_status().json()["token"]["user"]["id"]
+        wanted = {"name": os.urandom(4).hex(), "secret": PASSWORD, **limits}
+        url_of_his = f"{self.url}/users/{owner}/application_credentials"
+        made = httpx2.post(url_of_his, json={"application_credential": wanted}, headers=mine)
+        ident = made.raise_for_status().json()["application_credential"]["id"]
+        methods = {
+            "methods": ["application_credential"],
+            "application_credential": {"id": ident, "secret": PASSWORD},
+        }
+        reply = httpx2.post(url, json={"auth": {"identity": methods}}, timeout=30)
+        return str(reply.raise_for_status().headers["X-Subject-Token"])
 
     def revoke(self, token: str) -> None:
         headers = {"X-Auth-Token": self._token, "X-Subject-Token": token}
@@ -120,7 +137,7 @@ class Keystone(OpenStackService):
                 "auth_url": self.url,
                 "username": user,
                 "password": PASSWORD,
-                "project_name": project or PEOPLE[user][0],
+                "project_name": project or project_of(user),
                 "user_domain_name": DOMAIN,
                 "project_domain_name": DOMAIN,
             },
@@ -141,12 +158,18 @@ class Keystone(OpenStackService):
             name: self.make("project", name=name, domain_id="default")
             for name in dict.fromkeys(project for project, _ in PEOPLE.values())
         }
-        for name, (project, role) in PEOPLE.items():
+        for name, (project, wanted) in PEOPLE.items():
             user = self.make("user", name=name, password=PASSWORD, domain_id="default")
-            self.call("PUT", f"/projects/{projects[project]}/users/{user}/roles/{roles[role]}")
+            for role in wanted:
+                self.call("PUT", f"/projects/{projects[project]}/users/{user}/roles/{roles[role]}")
 
     def _environment(self) -> Mapping[str, str]:
         return {
             **super()._environment(),
             "OS_KEYSTONE_CONFIG_FILES": str(self.home / "keystone.conf"),
         }
+
+
+def project_of(user: str) -> str:
+    """The name of the project that a user has unless he names another one."""
+    return PEOPLE[user][0] if user in PEOPLE else user
