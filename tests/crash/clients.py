@@ -51,6 +51,13 @@ def snapshot(world: World, _known: Known) -> str:
     return found[0].status if found else "none"
 
 
+def put_back(world: World, known: Known) -> str:
+    """The volume's status, the snapshot's, and `done` when the volume holds what that holds."""
+    words = [volume(world, known), snapshot(world, known)]
+    content = world.drivers[0].contents.get(known.volume)
+    return " ".join([*words, *(["done"] if content == known.snapshot else [])])
+
+
 def attached(world: World, known: Known) -> str:
     """The volume's status, the attachments' and the hosts that are let in."""
     facts = world.facts()
@@ -157,6 +164,18 @@ def acting(action: str, value: Any = None, role: str = "member") -> Act:
         return await world.call("POST", path, {action: value}, role=role)
 
     return act
+
+
+async def reverting(world: World, known: Known) -> Reply:
+    return await acting("revert", {"snapshot_id": known.snapshot})(world, known)
+
+
+async def reverting_and(world: World, known: Known, action: dict[str, Any]) -> Reply:
+    """Something an administrator does to the snapshot while its volume is put back to it."""
+    reply = await reverting(world, known)
+    if reply.status != 202:
+        return reply
+    return await world.call("POST", f"/snapshots/{known.snapshot}/action", action, role="admin")
 
 
 def deleting(path: str) -> Act:

@@ -23,6 +23,7 @@ from breezeblock.workflows import (
     detach_volume,
     extend_volume,
     hold_volume,
+    revert_volume,
     sweep_backend,
 )
 from breezeblock.workflows.checks import PATIENCE as CHECK_PATIENCE
@@ -232,6 +233,40 @@ SCENARIOS: tuple[Scenario, ...] = (
         good={"in-use 2"},
         bad={"error_extending 1", "error_extending 2"},
         before="in-use 1",
+    ),
+    Scenario(
+        "put a volume back to its snapshot",
+        revert_volume.WORKFLOW.name,
+        do.reverting,
+        do.put_back,
+        setup=do.frozen,
+        good={"available available done"},
+        bad={"error available", "error available done"},
+        before="available available",
+    ),
+    Scenario(
+        "reset the snapshot that a volume is put back to",
+        revert_volume.WORKFLOW.name,
+        partial(do.reverting_and, action={"os-reset_status": {"status": "available"}}),
+        do.put_back,
+        setup=do.frozen,
+        good={"error available", "error available done", "available available done"},
+        before="available available",
+        patience=CHECK_PATIENCE,
+    ),
+    Scenario(
+        "force-delete the snapshot that a volume is put back to",
+        revert_volume.WORKFLOW.name,
+        partial(do.reverting_and, action={"os-force_delete": None}),
+        do.put_back,
+        setup=do.frozen,
+        good={"error none", "error none done", "available none done"},
+        bad={
+            *("error error_deleting", "error error_deleting done"),
+            *("available error_deleting done", "error available", "error available done"),
+        },
+        before="available available",
+        cut={"available available done"},
     ),
     Scenario(
         "create a snapshot",

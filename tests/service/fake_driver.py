@@ -25,7 +25,8 @@ class FakeDriver(Driver):
     """Holds volumes, snapshots and exports as plain sets.
 
     `failures` maps a verb to the error that it raises from now on; `gates` maps a verb to an event
-    that its calls wait for; `calls` lists (verb, id) in order.
+    that its calls wait for; `calls` lists (verb, id) in order; `contents` says which snapshot a
+    volume was put back to last, `turns` which requests of that kind were served.
     """
 
     def __init__(self, name: str = "fast", capacity: float = 1000.0) -> None:
@@ -38,6 +39,8 @@ class FakeDriver(Driver):
         self.origins: dict[str, str] = {}
         self.snapshots: dict[str, str] = {}
         self.exports: set[tuple[str, str]] = set()
+        self.contents: dict[str, str] = {}
+        self.turns: set[str] = set()
 
     def copy(self) -> FakeDriver:
         """Another one that holds the same, and is told to fail in the same way; for tests that try
@@ -49,6 +52,8 @@ class FakeDriver(Driver):
         other.origins = dict(self.origins)
         other.snapshots = dict(self.snapshots)
         other.exports = set(self.exports)
+        other.contents = dict(self.contents)
+        other.turns = set(self.turns)
         return other
 
     def state(self) -> tuple[Any, ...]:
@@ -57,6 +62,8 @@ class FakeDriver(Driver):
             frozenset(self.sizes.items()),
             frozenset(self.snapshots.items()),
             frozenset(self.exports),
+            frozenset(self.contents.items()),
+            frozenset(self.turns),
             frozenset(self.failures),
         )
 
@@ -105,6 +112,18 @@ class FakeDriver(Driver):
             raise PermanentError(f"Volume {volume.id} has snapshots.")
         self.sizes.pop(volume.id, None)
         self.exports = {one for one in self.exports if one[0] != volume.id}
+
+    def revert(self, volume: Volume, snapshot: Snapshot, *, turn: str) -> None:
+        self._enter("revert", volume.id)
+        self._require(volume.id)
+        if turn in self.turns:
+            return
+        if snapshot.id not in self.snapshots:
+            raise PermanentError(f"There is no snapshot {snapshot.id}.")
+        if any(ident == volume.id for ident, _ in self.exports):
+            raise PermanentError(f"Volume {volume.id} is exported.")
+        self.contents[volume.id] = snapshot.id
+        self.turns.add(turn)
 
     def extend(self, volume: Volume, new_size: int) -> None:
         self._enter("extend", volume.id)

@@ -111,6 +111,13 @@ async def _force_delete_snapshot(house: House) -> Post:
     return Post(f"/snapshots/{ident}/action", {"os-force_delete": None}, "admin")
 
 
+@_post("POST /volumes/{volume_id}/action (revert)")
+async def _revert(house: House) -> Post:
+    volume = await house.volume()
+    snapshot = await house.snapshot(volume)
+    return Post(f"/volumes/{volume}/action", {"revert": {"snapshot_id": snapshot}})
+
+
 def _action(
     name: str,
     value: Any = None,

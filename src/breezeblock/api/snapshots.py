@@ -28,7 +28,7 @@ from breezeblock.web.types import (
     Uuid,
 )
 from breezeblock.workflows import check_snapshot, create_snapshot, delete_snapshot
-from breezeblock.workflows.cancel import Reason, cancel_on
+from breezeblock.workflows.cancel import Reason, cancel_on_snapshot
 
 _TEXTS = (
     "id",
@@ -187,7 +187,7 @@ async def force_delete(call: ApiCall) -> None:
     def remove(tx: WriteTx) -> None:
         rule = "volume_extension:snapshot_admin_actions:force_delete"
         snapshot = locked_snapshot(tx, call, rule)
-        cancel_on(tx, snapshot.id, Reason.DELETED)
+        cancel_on_snapshot(tx, snapshot, Reason.DELETED)
         delete_snapshot.submit(tx, call.app.caller(call), snapshot, force=True)
 
     await call.app.store.write(remove)
@@ -202,7 +202,7 @@ async def reset_status(call: ApiCall) -> None:
     def reset(tx: WriteTx) -> None:
         rule = "volume_extension:snapshot_admin_actions:reset_status"
         snapshot = locked_snapshot(tx, call, rule)
-        cut_short = cancel_on(tx, snapshot.id, Reason.RESET)
+        cut_short = cancel_on_snapshot(tx, snapshot, Reason.RESET)
         snapshots.update(tx, snapshot.id, status=status)
         now = snapshots.get(tx, snapshot.id)
         check_snapshot.submit(tx, call.app.caller(call), now, cut_short=cut_short)

@@ -213,6 +213,7 @@ def volume_action(
     success: int = 202,
     tag: str = "volume actions",
 ) -> Route:
+    since: str | None = None,
     """The route of one action on a volume."""
     return Route(
         "POST",
@@ -223,6 +224,7 @@ def volume_action(
         success=success,
         summary=summary,
         tags=(tag,),
+        since=since,
     )
 
 

@@ -14,6 +14,9 @@ import msgspec
 from breezeblock.model.errors import Conflict, InvalidState
 from breezeblock.model.volumes import FREE_TO_MIGRATE, Volume
 
+ALONE = frozenset({"reverting", "unmanaging", "uploading"})
+"""Statuses in which no host is let in: the content is replaced or read, or is ours no more."""
+
 
 class Attachment(msgspec.Struct, frozen=True, kw_only=True):
     """One use of a volume by a server or a host, as it stands in the database.
@@ -78,7 +81,7 @@ def check_connect(
     The volume actions (legacy attachments) may connect a second host while the first one still
     uses the volume: that is how they migrate servers.
     """
-    if "error" in volume.status:
+    if "error" in volume.status or volume.status in ALONE:
         raise Conflict(f"Volume {volume.id} cannot be attached: its status is {volume.status}.")
     if volume.host is None:
         raise Conflict(f"Volume {volume.id} cannot be attached: no backend holds it.")

@@ -6,7 +6,8 @@ from datetime import datetime
 
 import msgspec
 
-from breezeblock.model.errors import InvalidState
+from breezeblock.model.errors import Conflict, InvalidState
+from breezeblock.model.volumes import FREE_TO_MIGRATE, Volume
 
 RESETTABLE = frozenset(
     {
@@ -62,3 +63,31 @@ def check_source(snapshot: Snapshot) -> None:
         raise InvalidState(
             f"Snapshot {snapshot.id} cannot be a source: its status is {snapshot.status}."
         )
+
+
+def check_revert(
+    volume: Volume, latest: Snapshot | None, asked: str | None, *, connected: bool
+) -> Snapshot:
+    """The snapshot that the volume may be put back to: its latest one, while nobody has the volume.
+
+    Raises InvalidState when another one was asked for, Conflict when it cannot be done now.
+    """
+    if latest is None:
+        raise InvalidState(f"Volume {volume.id} has no snapshots.")
+    if asked != latest.id:
+        raise InvalidState(f"snapshot_id: it must be the latest snapshot of volume {volume.id}.")
+    if latest.size != volume.size:
+        raise InvalidState(
+            f"Volume {volume.id} has {volume.size} GiB, and had {latest.size} when snapshot "
+            f"{latest.id} was taken."
+        )
+    refused = f"Volume {volume.id} cannot be put back to snapshot {latest.id}"
+    if volume.status != "available":
+        raise Conflict(f"{refused}: its status is {volume.shown_status}, it must be available.")
+    if volume.migration_status not in FREE_TO_MIGRATE:
+        raise Conflict(f"{refused}: it is being migrated.")
+    if latest.status != "available":
+        raise Conflict(f"{refused}: the snapshot's status is {latest.status}.")
+    if connected:
+        raise Conflict(f"{refused}: a host is connected with it.")
+    return latest

@@ -77,6 +77,14 @@ def of_volume(tx: ReadTx, volume_id: str) -> list[Snapshot]:
     return [_snapshot(row) for row in tx.rows(statement.order_by(snapshots.c.created_at))]
 
 
+def latest_locked(tx: WriteTx, volume_id: str) -> Snapshot | None:
+    """The volume's youngest snapshot, as `find_locked`."""
+    statement = sa.select(snapshots).where(snapshots.c.volume_id == volume_id)
+    newest = statement.order_by(snapshots.c.created_at.desc(), snapshots.c.id.desc())
+    row = tx.first(newest.limit(1).with_for_update())
+    return _snapshot(row) if row else None
+
+
 def update(tx: WriteTx, snapshot_id: str, **values: Any) -> bool:
     values.setdefault("updated_at", tx.now)
     return bool(tx.run(snapshots.update().where(snapshots.c.id == snapshot_id).values(values)))

@@ -13,8 +13,10 @@ import msgspec
 
 from breezeblock.model.errors import CUT_SHORT, Failure
 from breezeblock.model.operation import Operation
+from breezeblock.model.snapshots import Snapshot
 from breezeblock.store import operations
 from breezeblock.store.store import WriteTx
+from breezeblock.workflows import revert_volume
 from breezeblock.workflows.attach_volume import EXPORT
 from breezeblock.workflows.registry import REGISTRY
 
@@ -43,6 +45,15 @@ def cancel_on(tx: WriteTx, resource_id: str, why: Reason) -> bool:
     """
     under_way = operations.open_on(tx, resource_id)
     return under_way is not None and _cancel(tx, under_way, why)
+
+
+def cancel_on_snapshot(tx: WriteTx, snapshot: Snapshot, why: Reason) -> bool:
+    """As `cancel_on`, and end the work that puts the snapshot's volume back to it."""
+    reached = cancel_on(tx, snapshot.id, why)
+    above = operations.open_on(tx, snapshot.volume_id)
+    if above is not None and revert_volume.reverts_to(above, snapshot.id):
+        reached |= _cancel(tx, above, why)
+    return reached
 
 
 def cancel_exports(tx: WriteTx, volume_id: str, why: Reason) -> bool:

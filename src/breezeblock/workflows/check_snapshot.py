@@ -19,7 +19,7 @@ from breezeblock.operations.submit import Caller
 from breezeblock.operations.workflow import Again, Done, Outcome, Run, Workflow
 from breezeblock.store import messages, operations, snapshots, volumes
 from breezeblock.store.store import ReadTx, WriteTx
-from breezeblock.workflows import checks, delete_volume
+from breezeblock.workflows import checks, delete_volume, revert_volume
 from breezeblock.workflows.checks import Data
 
 
@@ -63,10 +63,11 @@ def _to_look(tx: ReadTx, snapshot_id: str) -> tuple[Snapshot, Volume, bool] | No
 
 
 def _is_busy(tx: ReadTx, snapshot: Snapshot) -> bool:
-    """With work of its own, or with its volume's deletion, which takes it along."""
+    """With work of its own, or with work on its volume that settles its status, too."""
     above = operations.open_on(tx, snapshot.volume_id)
     deleted = above is not None and above.workflow == delete_volume.WORKFLOW.name
-    return deleted or checks.is_busy(tx, snapshot.id)
+    along = deleted or revert_volume.reverts_to(above, snapshot.id)
+    return along or checks.is_busy(tx, snapshot.id)
 
 
 def _settle(tx: WriteTx, operation: Operation, seen: Snapshot, *, there: bool) -> None:

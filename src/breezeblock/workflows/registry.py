@@ -14,6 +14,7 @@ from breezeblock.workflows import (
     detach_volume,
     extend_volume,
     hold_volume,
+    revert_volume,
     sweep_backend,
 )
 
@@ -22,6 +23,7 @@ REGISTRY = Registry(
         create_volume.WORKFLOW,
         delete_volume.WORKFLOW,
         extend_volume.WORKFLOW,
+        revert_volume.WORKFLOW,
         create_snapshot.WORKFLOW,
         delete_snapshot.WORKFLOW,
         attach_volume.WORKFLOW,
