@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias, TypeVar
 
 from breezeblock.config import Config
+from breezeblock.images.base import ImageService
 from breezeblock.model.errors import UnderWay
 from breezeblock.model.operation import Operation
 from breezeblock.operations.submit import Caller
@@ -37,6 +38,7 @@ class Application:
     store: Store
     waiter: Waiter
     servers: Servers | None = None
+    images: ImageService | None = None
 
     @property
     def quota_defaults(self) -> dict[str, int]:

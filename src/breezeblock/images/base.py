@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
 
@@ -56,6 +56,10 @@ class NewImage(msgspec.Struct, frozen=True, kw_only=True):
 
 class ImageService(ABC):
     """Where images are. Every call raises Unavailable when it cannot be asked now."""
+
+    checks_tokens: ClassVar[bool]
+    """Whether it knows its callers, and shows each what he may see. Otherwise whoever asks on a
+    caller's behalf compares `visibility` and `owner` himself."""
 
     @abstractmethod
     async def find(self, name_or_id: str, *, token: str | None = None) -> Image:

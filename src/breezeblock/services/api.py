@@ -12,9 +12,6 @@ from breezeblock.auth.keystone import KeystoneAuth
 from breezeblock.auth.passwords import User
 from breezeblock.auth.policy import Policy
 from breezeblock.config import Config, ConfigError
-from breezeblock.operations.waiting import Waiter
-from breezeblock.services.compute_client import ComputeClient
-from breezeblock.store.store import Store
 from breezeblock.web.app import make_app
 from breezeblock.web.idempotency import Idempotency
 from breezeblock.web.server import HttpServer
@@ -22,15 +19,9 @@ from breezeblock.web.service import block_storage
 from breezeblock.web.versions import Ready
 
 
-def api_server(
-    config: Config,
-    store: Store,
-    waiter: Waiter,
-    compute: ComputeClient,
-    callers: Authenticator,
-    ready: Ready,
-) -> HttpServer:
+def api_server(tools: Application, callers: Authenticator, ready: Ready) -> HttpServer:
     """The HTTP server of the block storage API, not yet started. Raises ConfigError."""
+    config = tools.config
     check_listen(config, config.api.listen)
     app = make_app(
         block_storage(
@@ -39,12 +30,12 @@ def api_server(
             project_id_regex=config.api.project_id_regex,
         ),
         ROUTES,
-        app=Application(config, store, waiter, compute),
+        app=tools,
         authenticator=callers,
         policy=policy(config),
         ready=ready,
         idempotency=Idempotency(
-            store, lease=config.operations.lease, patience=config.api.operation_timeout
+            tools.store, lease=config.operations.lease, patience=config.api.operation_timeout
         ),
     )
     return HttpServer(app, config.api.listen, config.api.port)

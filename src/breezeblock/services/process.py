@@ -13,11 +13,14 @@ from collections.abc import Iterable
 
 import structlog
 
+from breezeblock.api.application import Application
 from breezeblock.auth.keystone import BLOCK_STORAGE
 from breezeblock.bus import open_bus
 from breezeblock.bus.base import Bus
 from breezeblock.config import Config, ConfigError
 from breezeblock.drivers.backend import Backend
+from breezeblock.images.base import ImageService
+from breezeblock.images.opening import open_images, open_scratch
 from breezeblock.model.ids import new_id
 from breezeblock.operations.engine import Engine
 from breezeblock.operations.explain import explain
@@ -148,13 +151,9 @@ class Process:
         backends: dict[str, Backend] = open_backends(config) if "volume" in self.roles else {}
         compute = ComputeClient(config)
         self.stack.push_async_callback(compute.close)
-        doors = Doors(
-            store,
-            pools=PoolView(store, down_time=config.service_down_time),
-            scheduling=scheduling(config),
-            backends=backends,
-            servers=compute,
-        )
+        images = open_images(config)
+        self.stack.push_async_callback(images.close)
+        doors = await self._doors(store, backends, compute, images)
         engine = Engine(
             store,
             self.bus,
@@ -183,8 +182,28 @@ class Process:
             await waiter.start()
             callers = authenticator(config, BLOCK_STORAGE)
             self.stack.push_async_callback(callers.close)
-            server = api_server(config, store, waiter, compute, callers, self.ready)
-            await self._serve("api", server)
+            tools = Application(config, store, waiter, compute, images)
+            await self._serve("api", api_server(tools, callers, self.ready))
+
+    async def _doors(
+        self,
+        store: Store,
+        backends: dict[str, Backend],
+        compute: ComputeClient,
+        images: ImageService,
+    ) -> Doors:
+        config, scratch = self.config, open_scratch(self.config)
+        if backends:
+            await asyncio.to_thread(scratch.clear)
+        return Doors(
+            store,
+            pools=PoolView(store, down_time=config.service_down_time),
+            scheduling=scheduling(config),
+            backends=backends,
+            servers=compute,
+            images=images,
+            scratch=scratch,
+        )
 
     async def _start_compute(self) -> None:
         from breezeblock.services.compute import start_compute

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 from breezeblock.drivers.backend import Backend
 from breezeblock.drivers.base import Snapshot, TemporaryError
 from breezeblock.drivers.base import Volume as DriverVolume
+from breezeblock.images.base import ImageService
+from breezeblock.images.scratch import Scratch
 from breezeblock.model.snapshots import Snapshot as SnapshotRow
 from breezeblock.model.volumes import Volume
 from breezeblock.scheduler.filters import Filter
@@ -38,13 +40,16 @@ class Scheduling:
 
 @dataclass
 class Doors:
-    """What a process offers its steps. A scheduler has `pools`, a volume service `backends`."""
+    """What a process offers its steps. A scheduler has `pools`; a volume service `backends`,
+    `images`, and a place for those on their way."""
 
     store: Store
     pools: PoolView | None = None
     scheduling: Scheduling | None = None
     backends: Mapping[str, Backend] = field(default_factory=dict)
     servers: ServerEvents | None = None
+    images: ImageService | None = None
+    scratch: Scratch | None = None
 
     def backend(self, name: str) -> Backend:
         """The backend, which this process must serve: the queue brought the work here."""
@@ -67,7 +72,11 @@ def queue_of(pool_or_backend: str) -> str:
 
 
 def as_driver_volume(
-    volume: Volume, *, extra_specs: Mapping[str, str] | None = None, pool: str | None = None
+    volume: Volume,
+    *,
+    extra_specs: Mapping[str, str] | None = None,
+    qos: Mapping[str, str] | None = None,
+    pool: str | None = None,
 ) -> DriverVolume:
     """A volume as drivers see it; `pool` is the full pool name when it is not placed yet."""
     return DriverVolume(
@@ -76,6 +85,7 @@ def as_driver_volume(
         pool=(pool or volume.host or "").partition("#")[2],
         project_id=volume.project_id,
         extra_specs=dict(extra_specs or {}),
+        qos=dict(qos or {}),
     )
 
 
