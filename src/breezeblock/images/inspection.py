@@ -34,8 +34,8 @@ SUFFIXES = {"vpc": "vhd", "img": None, "bin": None, "": None} | {
 
 _CHUNK = 64 << 10
 _PLOOP_MAGICS = (b"WithoutFreeSpace", b"WithouFreSpacExt")
-_PLOOP_SIZE = struct.Struct("<Q")
-_PLOOP_SIZE_AT = 36
+_PLOOP_HEADER = struct.Struct("<32xIQ20x")  # entries of its table, sectors of the disk
+_PLOOP_TABLE_AT = 64
 _SECTOR = 512
 
 
@@ -94,6 +94,8 @@ def _of_container(path: Path, disk_format: str) -> Inspected:
         size = _ploop_size(path)
     else:
         size = _checked_size(path, disk_format)
+    if size is None:
+        raise Refused("The image's file is damaged or cut off: it does not say its size.")
     told = _ask_qemu(path, QEMU_NAMES[disk_format])
     if told.backing_filename or told.full_backing_filename or _data_file(told):
         raise Refused("The image leads to another file.")
@@ -101,7 +103,7 @@ def _of_container(path: Path, disk_format: str) -> Inspected:
     return Inspected(QEMU_NAMES[disk_format], max(size, told.virtual_size))
 
 
-def _checked_size(path: Path, disk_format: str) -> int:
+def _checked_size(path: Path, disk_format: str) -> int | None:
     matches = _matches(path)
     found = {str(one): one for one in matches}
     if set(found) != {disk_format}:
@@ -117,10 +119,7 @@ def _checked_size(path: Path, disk_format: str) -> int:
         raise Refused(f"The image is not safe to open ({why}).") from error
     except oslo.ImageFormatError as error:
         raise Refused(f"The image's file is damaged or cut off ({error}).") from error
-    size = _quietly(lambda: inspector.virtual_size)
-    if size is None:
-        raise Refused("The image's file is damaged or cut off: it does not say its size.")
-    return size
+    return _quietly(lambda: inspector.virtual_size)
 
 
 def _matches(path: Path) -> list[oslo.FileInspector]:
@@ -147,12 +146,15 @@ def _is_ploop(path: Path) -> bool:
         return file.read(len(_PLOOP_MAGICS[0])) in _PLOOP_MAGICS
 
 
-def _ploop_size(path: Path) -> int:
+def _ploop_size(path: Path) -> int | None:
+    """The size of the disk in a ploop image; None when not even its table is whole."""
     with path.open("rb") as file:
-        file.seek(_PLOOP_SIZE_AT)
-        told = file.read(_PLOOP_SIZE.size)
-    sectors: int = _PLOOP_SIZE.unpack(told)[0] if len(told) == _PLOOP_SIZE.size else 0
-    return sectors * _SECTOR
+        start = file.read(_PLOOP_HEADER.size)
+    if len(start) < _PLOOP_HEADER.size:
+        return None
+    entries, sectors = _PLOOP_HEADER.unpack(start)
+    whole = path.stat().st_size >= _PLOOP_TABLE_AT + 4 * entries
+    return sectors * _SECTOR if whole else None
 
 
 class _Told(msgspec.Struct, rename="kebab"):
