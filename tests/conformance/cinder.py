@@ -1,8 +1,9 @@
 """The reference: a real Cinder 29, started in a scratch directory and stopped at the end.
 
-API, scheduler and volume service are Cinder's own programs from `.venv-cinder`, on SQLite and a
-RabbitMQ of their own. Only Keystone and the storage are replaced (`inside_cinder`, `identity`):
-callers are those of `people`, the one backend, `storage1@disks#pool1`, holds no bytes.
+API, scheduler and volume service are Cinder's own programs from `.venv-cinder`, on a PostgreSQL and
+a RabbitMQ of their own (on SQLite three writers get "database is locked" now and then). Only
+Keystone and the storage are replaced (`inside_cinder`, `identity`): callers are those of `people`,
+the one backend, `storage1@disks#pool1`, holds no bytes.
 
 `python -m tests.conformance.cinder` runs one until interrupted, to be asked anything by hand.
 """
@@ -13,7 +14,6 @@ import json
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -22,9 +22,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
+from typing import LiteralString
+
+import psycopg
 
 from tests.conformance.identity import Identity
 from tests.conformance.people import PASSWORD, PEOPLE
+from tests.engines.postgres import Postgres
 from tests.engines.process import free_port
 from tests.engines.rabbitmq import RabbitMQ
 
@@ -56,7 +60,7 @@ rpc_response_timeout = 20
 glance_api_servers = http://127.0.0.1:9
 {settings}
 [database]
-connection = sqlite:///{home}/cinder.sqlite
+connection = {database}
 [oslo_concurrency]
 lock_path = {home}/locks
 [keystone_authtoken]
@@ -78,7 +82,7 @@ class ReferenceMissing(RuntimeError):
 
 
 class Cinder:
-    """One running Cinder 29. `root` is its base URL, `database` its SQLite file."""
+    """One running Cinder 29. `root` is its base URL."""
 
     name = "Cinder 29"
 
@@ -88,9 +92,9 @@ class Cinder:
         self.home = Path(tempfile.mkdtemp(prefix=f"breezeblock-cinder-{os.getpid()}-"))
         self.port = free_port()
         self.root = f"http://127.0.0.1:{self.port}"
-        self.database = self.home / "cinder.sqlite"
         self._settings = settings
         self._bus = RabbitMQ()
+        self._database = Postgres()
         self._identity = Identity()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -108,6 +112,7 @@ class Cinder:
     def start(self) -> None:
         """Return when requests are served to their end."""
         self._bus.start()
+        self._database.start()
         self._configure()
         self._make_database()
         for program in PROGRAMS:
@@ -120,8 +125,14 @@ class Cinder:
             process.send_signal(signal.SIGKILL)
             process.wait()
         self._bus.remove()
+        self._database.remove()
         self._identity.stop()
         shutil.rmtree(self.home, ignore_errors=True)
+
+    def sql(self, statement: LiteralString, *values: object) -> None:
+        """Change a row behind the service's back; values stand for `%s`."""
+        with psycopg.connect(self._database.url.replace("+psycopg", "")) as connection:
+            connection.execute(statement, values)
 
     def logs(self) -> str:
         """The end of what each program has logged."""
@@ -136,6 +147,7 @@ class Cinder:
             home=self.home,
             environment=ENVIRONMENT,
             bus=self._bus.url.replace("amqp://", "rabbit://"),
+            database=self._database.url.replace("+psycopg:", "+psycopg2:"),
             port=self.port,
             identity=self._identity.url,
             settings=settings,
@@ -169,10 +181,6 @@ class Cinder:
         )
         if done.returncode:
             raise RuntimeError(f"no database for Cinder: {done.stderr.decode()[-2000:]}")
-        with sqlite3.connect(self.database) as connection:
-            # Three processes write at once; the journal of SQLite's default would make them wait.
-            connection.execute("PRAGMA journal_mode = WAL")
-        connection.close()
 
     def _launch(self, program: str) -> None:
         with (self.home / f"{program}.log").open("ab") as log:

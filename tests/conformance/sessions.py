@@ -74,7 +74,7 @@ def _is_accepted(deviation: Deviation, accepted: Sequence[Accepted]) -> bool:
 
 
 def _told(session: str, step: str, deviation: Deviation) -> Difference:
-    case = f"{session} › {step}: {deviation.where}"
+    case = f"{session} · {step}: {deviation.where}"
     case += f"\n    asked:    {deviation.asked[:300]}" if deviation.asked else ""
     return Difference(case, _short(deviation.expected), _short(deviation.came))
 

@@ -571,8 +571,9 @@ def quotas() -> None:
 
 
 def operators(gold: Any) -> None:
-    at_each("services", lambda client: client.services.list())
-    do("services: by binary", lambda: admin.services.list(binary="cinder-volume"))
+    for binary in ("cinder-volume", "cinder-scheduler", "nothing"):
+        at_each(f"services: {binary}", lambda it, name=binary: it.services.list(binary=name))
+    do("services: together", lambda: admin.services.list())
     do("services: by host", lambda: admin.services.list(host="storage1@disks"))
     do("services: by member", lambda: member.services.list())
     manage = admin.services

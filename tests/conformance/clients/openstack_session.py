@@ -1,7 +1,7 @@
 """One long session of `openstack` commands: `openstack_session.py ROOT RECORD`.
 
-All in one process, because the client takes seconds to start; each command is read and run as from a
-shell, with `-f json`.
+All in one process, because the client takes seconds to start; each command is read and run as from
+a shell, with `-f json`.
 """
 
 from __future__ import annotations
@@ -33,8 +33,12 @@ def openstack(command: str, who: str = "admin", version: str = "") -> Any:
     options += ["--os-username", who, "--os-password", PASSWORD]
     options += ["--os-volume-api-version", version] if version else []
     out = io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
-        shell.OpenStackShell().run([*options, *command.split()])
+    err = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            shell.OpenStackShell().run([*options, *command.split()])
+        except SystemExit as error:
+            raise RuntimeError(f"{command}: the client refused it: {err.getvalue()}") from error
     try:
         return json.loads(out.getvalue())
     except ValueError:
@@ -68,17 +72,17 @@ def gone(kind: str, ident: str) -> None:
 
 
 def types() -> None:
-    do("volume type create gold --description text --property volume_backend_name=disks -f json")
+    do("volume type create silver --description text --property volume_backend_name=disks -f json")
     do("volume type create hidden --private -f json")
     do("volume type list -f json")
     do("volume type list --long --public -f json")
     do("volume type list --default -f json")
-    do("volume type show gold -f json")
+    do("volume type show silver -f json")
     do("volume type show nothing -f json")
-    do("volume type set gold --property a=b --description changed")
-    do("volume type unset gold --property a")
+    do("volume type set silver --property a=b --description changed")
+    do("volume type unset silver --property a")
     do("volume type set hidden --name unseen")
-    do("volume type show gold -f json", "member")
+    do("volume type show silver -f json", "member")
     do("volume type list -f json", "member")
     encrypted = "--encryption-provider luks --encryption-cipher aes-xts-plain64"
     do(f"volume type create secret {encrypted} --encryption-control-location front-end -f json")
@@ -94,10 +98,10 @@ def qos() -> None:
     do("volume qos create fast --consumer back-end --property iops=9 -f json")
     do("volume qos set fast --property iops=10")
     do("volume qos unset fast --property iops")
-    do("volume qos associate fast gold")
+    do("volume qos associate fast silver")
     do("volume qos list -f json")
     do("volume qos show fast -f json")
-    do("volume qos disassociate fast --volume-type gold")
+    do("volume qos disassociate fast --volume-type silver")
     do("volume qos delete fast")
     do("volume qos list -f json", "member")
 
@@ -105,14 +109,16 @@ def qos() -> None:
 def volumes() -> tuple[str, str]:
     alpha = made(do("volume create alpha --size 1 --property k=v -f json", "member"))
     settled("volume", alpha)
-    beta = made(do("volume create beta --size 2 --type gold --description text -f json", "member"))
+    beta = made(
+        do("volume create beta --size 2 --type silver --description text -f json", "member")
+    )
     settled("volume", beta)
-    do("volume list -f json --sort name:asc", "member")
-    do("volume list --long -f json --sort name:asc", "member")
-    do("volume list --all-projects -f json --sort name:asc")
+    do("volume list -f json", "member")
+    do("volume list --long -f json", "member")
+    do("volume list --all-projects -f json")
     do("volume list --name alpha -f json", "member")
     do("volume list --status error -f json", "member")
-    do("volume list --limit 1 --sort name:asc -f json", "member")
+    do("volume list --limit 1 -f json", "member")
     do("volume list --property k=v -f json", "member")
     do("volume show alpha -f json", "member")
     do(f"volume show {alpha} -f json", "member")
@@ -177,7 +183,7 @@ def attachments(alpha: str) -> None:
     do(f"volume attachment list --volume-id {alpha} -f json", "compute", "3.71")
     do(f"volume attachment show {ident} -f json", "compute", "3.71")
     do(f"volume attachment show {ident} -f json", "other", "3.71")
-    do("volume list --long -f json --sort name:asc", "member")
+    do("volume list --long -f json", "member")
     do("volume show alpha -f json", "member")
     do("volume delete alpha", "member")
     do(f"volume attachment delete {ident}", "compute", "3.71")
@@ -200,7 +206,7 @@ def transfers(beta: str) -> None:
 
 
 def operators() -> None:
-    do("volume service list -f json")
+    do("volume service list --service cinder-scheduler -f json")
     do("volume service list --long --service cinder-volume -f json")
     do("volume service list -f json", "member")
     do("volume service set storage1@disks cinder-volume --disable --disable-reason why")
@@ -211,7 +217,7 @@ def operators() -> None:
     do("volume backend capability show storage1@disks -f json")
     do("availability zone list --volume -f json")
     do("availability zone list --volume --long -f json")
-    do("limits show --absolute --volume -f json", "member")
+    do("limits show --absolute -f json", "member")
     do("block storage resource filter list -f json", "admin", "3.71")
     do("block storage resource filter show volume -f json", "admin", "3.71")
     do("block storage log level list -f json", "admin", "3.71")
@@ -228,7 +234,7 @@ def end(alpha: str, beta: str) -> None:
     do(f"volume delete {beta} --force")
     for ident in (alpha, beta):
         gone("volume", ident)
-    do("volume type delete gold")
+    do("volume type delete silver")
     do("volume list --all-projects -f json")
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ class Recorder:
     def __init__(self, root: str) -> None:
         self._root = root
         self._step = ""
+        self._labels: Counter[str] = Counter()
         self.exchanges: list[dict[str, Any]] = []
         self._send = requests.Session.send
         recorder = self
@@ -64,8 +66,10 @@ class Recorder:
 
     @contextlib.contextmanager
     def step(self, label: str) -> Iterator[None]:
-        """What happens inside is recorded under this label."""
-        self._step = label
+        """What happens inside is recorded under this label; a second time as "label (2)"."""
+        self._labels[label] += 1
+        often = self._labels[label]
+        self._step = label if often == 1 else f"{label} ({often})"
         try:
             yield
         finally:
@@ -85,13 +89,20 @@ class Recorder:
         path.write_text(json.dumps(self.exchanges))
 
 
-class Missing:
-    """What a refused request did not make: has an id that nothing has."""
+class Nothing(str):
+    """The id that nothing has, in whatever way it is used."""
 
-    id = MISSING_ID
+    def __call__(self, *_: object, **__: object) -> Nothing:
+        return self
+
+
+class Missing:
+    """What a refused request did not make: each field is Nothing."""
+
+    id = Nothing(MISSING_ID)
 
     def __getattr__(self, name: str) -> Any:
-        return MISSING_ID if not name.startswith("_") else object.__getattribute__(self, name)
+        return Nothing(MISSING_ID) if not name.startswith("_") else super().__getattribute__(name)
 
     def __str__(self) -> str:
         return MISSING_ID

@@ -13,6 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from keystonemiddleware import auth_token
+from oslo_config import cfg
+
 
 class Personas:
     """Believes the users of a file: {"name": {"password", "project", "roles"}}."""
@@ -40,5 +43,11 @@ class Personas:
 
 def factory(_configuration: dict[str, str], users: str) -> Callable[..., Personas]:
     """For the paste file: `users` names the file."""
+    _register_options()
     known = json.loads(Path(users).read_text())
     return lambda application: Personas(application, known)
+
+
+def _register_options() -> None:
+    """What loading Keystone's own filter registers, and Cinder reads."""
+    cfg.CONF.register_opts([cfg.StrOpt("auth_url")], auth_token._base.AUTHTOKEN_GROUP)
