@@ -7,12 +7,14 @@ route table.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from breezeblock.model.ids import new_id
 from tests.service.house import House
 from tests.service.mortal import Post
 
+TRANSFERS, OLDER_TRANSFERS = "/volume-transfers", "/os-volume-transfer"
 CONNECTOR = {"host": "compute1", "mountpoint": "/dev/vdb"}
 
 
@@ -68,6 +70,11 @@ async def _create_type(house: House) -> Post:
     return Post("/types", {"volume_type": {"name": new_id(), "extra_specs": {"a": "b"}}}, "admin")
 
 
+@_post("POST /qos-specs")
+async def _create_qos_specs(house: House) -> Post:
+    return Post("/qos-specs", {"qos_specs": {"name": new_id(), "total_iops_sec": "9"}}, "admin")
+
+
 @_post("POST /types/{type_id}/extra_specs")
 async def _extra_specs(house: House) -> Post:
     made = await house.new_type(new_id())
@@ -116,6 +123,34 @@ async def _revert(house: House) -> Post:
     volume = await house.volume()
     snapshot = await house.snapshot(volume)
     return Post(f"/volumes/{volume}/action", {"revert": {"snapshot_id": snapshot}})
+
+
+async def _offer(house: House) -> Post:
+    return Post(TRANSFERS, {"transfer": {"volume_id": await house.volume(), "name": "one"}})
+
+
+async def _accept(house: House) -> Post:
+    """Of another project's volume with a snapshot, so that usage goes from one to the other."""
+    volume = await house.volume(caller=house.other)
+    await house.other.post("/snapshots", {"snapshot": {"volume_id": volume}})
+    await house.quiet()
+    body = {"transfer": {"volume_id": volume}}
+    made = (await house.other.post(TRANSFERS, body)).json()["transfer"]
+    accepted = {"accept": {"auth_key": made["auth_key"]}}
+    return Post(f"{TRANSFERS}/{made['id']}/accept", accepted)
+
+
+def _on_both_paths(name: str, prepared: Prepared) -> None:
+    async def older(house: House) -> Post:
+        post = await prepared(house)
+        return replace(post, path=post.path.replace(TRANSFERS, OLDER_TRANSFERS))
+
+    POSTS[f"POST {TRANSFERS}{name}"] = prepared
+    POSTS[f"POST {OLDER_TRANSFERS}{name}"] = older
+
+
+_on_both_paths("", _offer)
+_on_both_paths("/{transfer_id}/accept", _accept)
 
 
 def _action(

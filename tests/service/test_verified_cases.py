@@ -8,6 +8,7 @@ resource adds its lines. `given` says what is brought about first:
     reserved, in use                 by an attachment of server 11111111-…
     volumes|gigabytes quota reached  the project has no more
     metadata KEY                     the volume has this key
+    qos specs q1                     QoS specs of this name are there
     NAME VALUE                       (a header's name) is sent with the request
 """
 
@@ -76,7 +77,7 @@ async def _bring_about(house: House, case: dict[str, str]) -> dict[str, str]:
         limit = {"volumes": 0} if given.startswith("volumes") else {"gigabytes": 0}
         reply = await house.admin.put(f"/os-quota-sets/{PROJECT}", {"quota_set": limit})
         assert reply.status_code == 200
-    if "{vol}" in used or "{snap}" in used or "{att}" in used:
+    if any(name in used for name in ("{vol}", "{snap}", "{att}", "{tr}")):
         names["vol"] = await house.volume()
     if "{snap}" in used or given.startswith("snapshot "):
         names["snap"] = await house.snapshot(names["vol"])
@@ -85,6 +86,13 @@ async def _bring_about(house: House, case: dict[str, str]) -> dict[str, str]:
         names["att"] = await house.attachment(names["vol"], server=SERVER)
     if given == "in use":
         names["att"] = await house.in_use(names["vol"], server=SERVER)
+    if given == "qos specs q1":
+        reply = await house.admin.post("/qos-specs", {"qos_specs": {"name": "q1"}})
+        assert reply.status_code == 200
+    if "{tr}" in used:
+        body = {"transfer": {"volume_id": names["vol"]}}
+        reply = await house.member.post("/volume-transfers", body)
+        names["tr"] = reply.json()["transfer"]["id"]
     if given.startswith("volume "):
         await house.put(names["vol"], status=given.removeprefix("volume "))
     if given == "attached":

@@ -34,6 +34,7 @@ EXTENSIONS = {
     "os-vol-tenant-attr": ("VolumeTenantAttribute", "The project that owns a volume."),
     "os-volume-actions": ("VolumeActions", "Attach, detach, extend and other actions on volumes."),
     "os-volume-type-access": ("VolumeTypeAccess", "Which projects may use a private type."),
+    "qos-specs": ("Qos_specs_manage", "Limits that volume types give their volumes."),
     "scheduler-stats": ("Scheduler_stats", "Pools as the scheduler sees them."),
 }
 """Alias → name and description."""

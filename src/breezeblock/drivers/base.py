@@ -85,13 +85,19 @@ class BackendConfig:
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """A volume as a driver sees it."""
+    """A volume as a driver sees it.
+
+    `extra_specs` are its type's. `qos` is what the type's QoS specs ask of the backend; both are
+    told when the volume is made and when it is exported. A driver that cannot keep a limit ignores
+    it, and its documentation says so.
+    """
 
     id: str
     size: int
     pool: str
     project_id: str = ""
     extra_specs: Mapping[str, str] = field(default_factory=dict)
+    qos: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

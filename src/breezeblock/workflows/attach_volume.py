@@ -21,11 +21,19 @@ from breezeblock.model import messages as events
 from breezeblock.model.attachments import Attachment
 from breezeblock.model.errors import Failure
 from breezeblock.model.operation import Operation
+from breezeblock.model.qos_specs import QosSpecs, for_driver, for_host
 from breezeblock.model.volumes import Volume
 from breezeblock.operations.submit import Caller
 from breezeblock.operations.submit import submit as submit_operation
 from breezeblock.operations.workflow import Done, Failed, Outcome, Run, Workflow
-from breezeblock.store import attachments, messages, operations, volume_types, volumes
+from breezeblock.store import (
+    attachments,
+    messages,
+    operations,
+    qos_specs,
+    volume_types,
+    volumes,
+)
 from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.workflows.doors import as_driver_volume, queue_of
 
@@ -106,15 +114,15 @@ async def export(run: Run[Data]) -> Outcome:
     found = await run.doors.store.read(lambda tx: _to_export(tx, run))
     if found is None:
         return Failed(GONE)
-    volume, specs = found
+    volume, specs, qos = found
     info: ConnectionInfo = await run.doors.call(
         volume.backend,
         lambda driver: driver.export,
-        as_driver_volume(volume, extra_specs=specs),
+        as_driver_volume(volume, extra_specs=specs, qos=for_driver(qos)),
         data.connector,
         mode=data.mode,
     )
-    flat = flat_connection_info(info, volume, data)
+    flat = flat_connection_info(info, volume, qos, data)
     return Done(
         result={"attachment_id": data.attachment_id, "top_level": sorted(info.top_level)},
         settle=lambda tx: _connected(tx, data, flat),
@@ -122,7 +130,9 @@ async def export(run: Run[Data]) -> Outcome:
     )
 
 
-def flat_connection_info(info: ConnectionInfo, volume: Volume, data: Data) -> dict[str, Any]:
+def flat_connection_info(
+    info: ConnectionInfo, volume: Volume, qos: QosSpecs | None, data: Data
+) -> dict[str, Any]:
     """The wire's flat form: the driver's keys and those that the service adds for every driver."""
     return {
         "driver_volume_type": info.driver_volume_type,
@@ -130,14 +140,14 @@ def flat_connection_info(info: ConnectionInfo, volume: Volume, data: Data) -> di
         **info.top_level,
         "access_mode": data.mode,
         "encrypted": volume.encryption_key_id is not None,
-        "qos_specs": None,
+        "qos_specs": for_host(qos, volume.size),
         "cacheable": False,
         "attachment_id": data.attachment_id,
         "enforce_multipath": bool(data.connector.get("enforce_multipath", False)),
     }
 
 
-def _to_export(tx: ReadTx, run: Run[Data]) -> tuple[Volume, dict[str, str]] | None:
+def _to_export(tx: ReadTx, run: Run[Data]) -> tuple[Volume, dict[str, str], QosSpecs | None] | None:
     """Nothing when the attachment is gone, or when the work was taken over from a worker that was
     frozen: the host may have left by now (what he records is refused)."""
     data = run.data
@@ -146,7 +156,8 @@ def _to_export(tx: ReadTx, run: Run[Data]) -> tuple[Volume, dict[str, str]] | No
     if not operations.is_held(tx, run.operation):
         return None
     volume = volumes.get(tx, data.volume_id)
-    return volume, volume_types.get(tx, volume.volume_type_id).extra_specs
+    volume_type = volume_types.get(tx, volume.volume_type_id)
+    return volume, volume_type.extra_specs, qos_specs.of_type(tx, volume_type.id)
 
 
 def _connected(tx: WriteTx, data: Data, info: dict[str, Any]) -> None:

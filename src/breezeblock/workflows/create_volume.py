@@ -19,6 +19,7 @@ from breezeblock.drivers.base import DriverError, Source, StillWorking, Temporar
 from breezeblock.model import messages as events
 from breezeblock.model.errors import Failure
 from breezeblock.model.operation import Operation
+from breezeblock.model.qos_specs import for_driver
 from breezeblock.model.usage import of_volume
 from breezeblock.model.volumes import Volume
 from breezeblock.operations.explain import of_driver
@@ -27,7 +28,7 @@ from breezeblock.operations.submit import submit as submit_operation
 from breezeblock.operations.workflow import Again, Done, Failed, Next, Outcome, Run, Workflow
 from breezeblock.scheduler.ranking import READINESS, Ranking, rank
 from breezeblock.scheduler.request import Request, hinted_volumes
-from breezeblock.store import messages, quotas, services, snapshots, volumes
+from breezeblock.store import messages, qos_specs, quotas, services, snapshots, volumes
 from breezeblock.store.services import VOLUME
 from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.workflows import sweep_backend
@@ -141,11 +142,11 @@ async def schedule(run: Run[Data]) -> Outcome:
 async def build(run: Run[Data]) -> Outcome:
     """Let the driver of the present candidate make the volume; when it cannot, go to the next."""
     data = run.data
-    volume, source = await run.doors.store.read(lambda tx: _to_build(tx, run.operation, data))
+    volume, source, qos = await run.doors.store.read(lambda tx: _to_build(tx, run.operation, data))
     if volume is None:
         return Failed(_gone())
     backend = data.pool.partition("#")[0]
-    wanted = as_driver_volume(volume, extra_specs=data.extra_specs, pool=data.pool)
+    wanted = as_driver_volume(volume, extra_specs=data.extra_specs, qos=qos, pool=data.pool)
     try:
         await run.doors.call(backend, lambda driver: driver.create, wanted, source)
     except StillWorking as error:
@@ -230,14 +231,22 @@ def _to_place(tx: ReadTx, operation: Operation, data: Data) -> tuple[Volume | No
     return volumes.find(tx, operation.resource_id), located
 
 
-def _to_build(tx: ReadTx, operation: Operation, data: Data) -> tuple[Volume | None, Source]:
+def _to_build(
+    tx: ReadTx, operation: Operation, data: Data
+) -> tuple[Volume | None, Source, dict[str, str]]:
+    """The volume, what it starts from, and what its type's QoS specs ask of the backend."""
     volume = volumes.find(tx, operation.resource_id)
-    if data.origin is None:
-        return volume, None
-    if data.origin.kind == "volume":
-        return volume, as_driver_volume(volumes.get(tx, data.origin.id))
-    snapshot = snapshots.get(tx, data.origin.id)
-    return volume, as_driver_snapshot(snapshot, volumes.get(tx, snapshot.volume_id))
+    qos = for_driver(qos_specs.of_type(tx, volume.volume_type_id)) if volume else {}
+    return volume, _source(tx, data.origin), qos
+
+
+def _source(tx: ReadTx, origin: Origin | None) -> Source:
+    if origin is None:
+        return None
+    if origin.kind == "volume":
+        return as_driver_volume(volumes.get(tx, origin.id))
+    snapshot = snapshots.get(tx, origin.id)
+    return as_driver_snapshot(snapshot, volumes.get(tx, snapshot.volume_id))
 
 
 def _place(tx: WriteTx, volume_id: str, pool: str) -> None:
