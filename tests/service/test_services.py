@@ -47,7 +47,7 @@ async def test_a_volume_service_has_these_keys(cloud: Cloud) -> None:
         "updated_at": found["updated_at"],
         "disabled_reason": None,
         "cluster": None,
-        "replication_status": "not-capable",
+        "replication_status": "disabled",
         "active_backend_id": None,
         "frozen": False,
         "backend_state": "up",

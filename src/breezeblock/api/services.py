@@ -53,7 +53,7 @@ def view(call: ApiCall, service: Service) -> dict[str, Any]:
         shown["cluster"] = None
     if service.binary == services.VOLUME:
         shown |= {
-            "replication_status": "not-capable",
+            "replication_status": "disabled",
             "active_backend_id": None,
             "frozen": service.frozen,
         }
