@@ -203,6 +203,7 @@ class Local:
             *(volumes / "layers").iterdir(),
             *(volumes / "disposable").iterdir(),
             *(volumes / "lost+found").glob("*"),
+            *(volumes / "released").iterdir(),
             *(volumes / "manifests").iterdir(),
             *(volumes / "locks").glob("*-*"),
             *(state / "exports").glob("*"),

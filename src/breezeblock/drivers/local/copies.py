@@ -70,6 +70,8 @@ class Copies:
             manifest = self._manifests.of(snapshot.volume_id)
             if snapshot.id in manifest.snapshots:
                 self._exports.follow(snapshot.volume_id)
+            elif self._manifests.was_released(snapshot.id):
+                raise PermanentError(f"{snapshot.id} was released.")
             elif self._overlays:
                 self._freeze(snapshot.volume_id, manifest, snapshot.id)
             else:

@@ -97,7 +97,8 @@ class LocalDriver(Driver):
     def setup(self) -> None:
         self.close()
         parts = [part.directory for part in (self._locks, self._manifests, self._layers)]
-        for directory in (self.config.state_dir, *parts, self._layers.marks):
+        beside = (self._layers.marks, self._manifests.released_directory)
+        for directory in (self.config.state_dir, *parts, *beside):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._locks.hold("setup"):
             _recognise(self.options.path, self.config.state_dir)
@@ -193,9 +194,36 @@ class LocalDriver(Driver):
             manifest = self._manifests.get(snapshot.volume_id)
             if manifest is None or snapshot.id not in manifest.snapshots:
                 return
-            left = {one: it for one, it in manifest.snapshots.items() if one != snapshot.id}
-            self._dereference(snapshot.volume_id, replace(manifest, snapshots=left))
+            self._manifests.keep_snapshot(snapshot.id)
+            self._dereference(snapshot.volume_id, manifest.without(snapshot.id))
         self._sweep()
+
+    @_in_our_words()
+    def release(self, volume: Volume) -> None:
+        with self._locks.hold(volume.id):
+            manifest = self._manifests.get(volume.id)
+            if manifest is not None and manifest.snapshots:
+                raise PermanentError(f"Volume {volume.id} has snapshots.")
+            self._exports.revoke(volume.id)
+            if manifest is not None:
+                self._manifests.release(volume.id)
+            self._locks.forget(volume.id)
+
+    @_in_our_words()
+    def release_snapshot(self, snapshot: Snapshot) -> None:
+        with self._locks.hold(snapshot.volume_id):
+            manifest = self._manifests.get(snapshot.volume_id)
+            if manifest is not None and snapshot.id in manifest.snapshots:
+                self._manifests.release_snapshot(snapshot.volume_id, snapshot.id, manifest)
+
+    @_in_our_words()
+    def readable(self, volume: Volume) -> Mapping[str, Any]:
+        with self._locks.hold(volume.id):
+            head = self._manifests.of(volume.id).head
+            if self._exports.follow(volume.id) is not None:
+                raise PermanentError(f"Volume {volume.id} is exported.", remedy="Detach it first.")
+        image = self._layers.image(head)
+        return {"driver": image.format, "file": {"driver": "file", "filename": image.path}}
 
     @_in_our_words()
     def export(
@@ -235,6 +263,7 @@ class LocalDriver(Driver):
     def _create_empty(self, volume: Volume) -> None:
         if self._manifests.get(volume.id) is not None:
             return
+        self._refuse_released(volume.id)
         self._check_room(volume.size)
         with self._layers.draft("raw") as draft:
             self._layers.blank(draft, volume.size)
@@ -258,6 +287,7 @@ class LocalDriver(Driver):
     def _create_from(self, volume: Volume, source: Volume | Snapshot) -> None:
         with self._locks.hold(volume.id):
             if self._manifests.get(volume.id) is None:
+                self._refuse_released(volume.id)
                 self._check_room(volume.size)
                 self._copies.create(volume, source)
 
@@ -265,6 +295,11 @@ class LocalDriver(Driver):
         with self._locks.hold(volume.id):
             self._copies.revert(volume, snapshot, turn)
         self._sweep()
+
+    def _refuse_released(self, ident: str) -> None:
+        """A call that comes late makes nothing anew of what is not ours any more."""
+        if self._manifests.was_released(ident):
+            raise PermanentError(f"{ident} was released.")
 
     def _image(self, volume_id: str) -> Image | None:
         manifest = self._manifests.get(volume_id)

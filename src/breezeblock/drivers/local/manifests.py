@@ -2,6 +2,8 @@
 
 Writing a manifest is the moment at which a change counts; files that no manifest leads to are not
 needed (`sweep`). A manifest is written under the volume's lock, and while no sweep looks.
+
+What was released has its manifest in `released` beside them: its files stay, and are not ours.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from breezeblock.drivers.base import PermanentError
-from breezeblock.exports.files import Locks, remove, write_json
+from breezeblock.exports.files import Locks, remove, sync_directory, write_json
 
 COMMITS = "commits"
 """The lock that commits share and a sweep has alone: it sees all manifests of one moment."""
@@ -46,6 +48,11 @@ class Manifest:
         """The layers it names; those may stand on others."""
         return {self.head, *(frozen.layer for frozen in self.snapshots.values())}
 
+    def without(self, snapshot_id: str) -> Manifest:
+        """With a snapshot less."""
+        left = {one: frozen for one, frozen in self.snapshots.items() if one != snapshot_id}
+        return replace(self, snapshots=left)
+
     def serving(self, turn: str, head: str) -> Manifest:
         """With another content, as that request asks."""
         return replace(self, head=head, turns=(*self.turns, turn)[-TURNS_KEPT:])
@@ -56,12 +63,15 @@ class Manifests:
 
     def __init__(self, directory: Path, locks: Locks) -> None:
         self.directory = directory
+        self.released_directory = directory.with_name("released")
         self._locks = locks
         self._sizes: dict[str, tuple[tuple[int, int], int]] = {}
 
     def get(self, volume_id: str) -> Manifest | None:
         """The volume's manifest, if there is one. Raises PermanentError when it is damaged."""
-        path = self._path(volume_id)
+        return self._read(self._path(volume_id))
+
+    def _read(self, path: Path) -> Manifest | None:
         try:
             told = json.loads(path.read_bytes())
             snapshots = {one: Frozen(**frozen) for one, frozen in told.pop("snapshots").items()}
@@ -103,6 +113,38 @@ class Manifests:
                 found[path.stem] = manifest
         return found
 
+    def release(self, volume_id: str) -> None:
+        """Commit that the volume is not ours any more."""
+        with self._locks.hold(COMMITS, shared=True):
+            self._path(volume_id).rename(self._released_path(volume_id))
+            sync_directory(self.released_directory)
+            sync_directory(self.directory)
+
+    def release_snapshot(self, volume_id: str, snapshot_id: str, manifest: Manifest) -> None:
+        """Commit that the volume's snapshot is not ours any more.
+
+        It is written down first that it is released. Should we die then, the volume's manifest
+        still has it, and that counts.
+        """
+        frozen = manifest.snapshots[snapshot_id]
+        with self._locks.hold(COMMITS, shared=True):
+            freed = Manifest(frozen.size, frozen.layer)
+            write_json(self._released_path(snapshot_id), asdict(freed))
+            self.commit(volume_id, manifest.without(snapshot_id))
+
+    def keep_snapshot(self, snapshot_id: str) -> None:
+        """It was not released after all: who tried died before he committed it."""
+        self._released_path(snapshot_id).unlink(missing_ok=True)
+
+    def was_released(self, ident: str) -> bool:
+        """Whether this volume or snapshot was ours once, and its files are still there."""
+        return self._released_path(ident).exists()
+
+    def released(self) -> list[Manifest]:
+        """The files of all that was released. They stay as long as these manifests."""
+        found = [self._read(path) for path in self.released_directory.glob("*.json")]
+        return [manifest for manifest in found if manifest is not None]
+
     def provisioned(self) -> int:
         """GiB promised to all volumes. A manifest is read again only when it was written anew."""
         sizes: dict[str, tuple[tuple[int, int], int]] = {}
@@ -123,3 +165,6 @@ class Manifests:
 
     def _path(self, volume_id: str) -> Path:
         return self.directory / f"{volume_id}.json"
+
+    def _released_path(self, ident: str) -> Path:
+        return self.released_directory / f"{ident}.json"

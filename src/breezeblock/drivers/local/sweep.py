@@ -30,7 +30,7 @@ def dereference(
         before = _with_all_below(layers, volumes.pop(volume_id).layers)
         present = layers.names()
         unaccounted = (present | layers.lost()) - before - layers.marked()
-        named = _named(volumes) | (left.layers if left else set())
+        named = _named(volumes) | _released(manifests) | (left.layers if left else set())
         layers.mark((before & present) - _with_all_below(layers, named | unaccounted))
         manifests.commit(volume_id, left)
 
@@ -39,13 +39,16 @@ def sweep(layers: Layers, manifests: Manifests, locks: Locks) -> None:
     """Remove unreachable layers, and leftovers of killed processes. Raises TimeoutError."""
     with locks.hold(COMMITS):
         volumes = manifests.all()
-        needed = _with_all_below(layers, _named(volumes) | layers.lost())
+        named = _named(volumes) | _released(manifests)
+        needed = _with_all_below(layers, named | layers.lost())
         marked = layers.marked()
         unneeded = layers.names() - needed
         for name in marked - unneeded:  # who marked it died before, or after, it meant anything
             layers.unmark(name)
         if unneeded:
             _clear(layers, unneeded, marked)
+        for scratch in manifests.released_directory.glob("*.tmp"):
+            scratch.unlink()
     for scratch in manifests.directory.glob("*.tmp"):
         with contextlib.suppress(TimeoutError), locks.hold(_volume(scratch), patience=0):
             scratch.unlink(missing_ok=True)
@@ -81,6 +84,10 @@ def _clear(layers: Layers, unneeded: set[str], marked: set[str]) -> None:
 
 def _named(volumes: Mapping[str, Manifest]) -> set[str]:
     return {name for manifest in volumes.values() for name in manifest.layers}
+
+
+def _released(manifests: Manifests) -> set[str]:
+    return {name for manifest in manifests.released() for name in manifest.layers}
 
 
 def _with_all_below(layers: Layers, names: set[str]) -> set[str]:
