@@ -68,6 +68,9 @@ class Compute(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Kernel that guests without a bootable volume start (direct boot)."""
     initrd: str = ""
     """Initial file system that goes with the kernel."""
+    kernel_image: str = "demo"
+    """Id of the image that stands for the kernel. Where clients look images up in Glance: the id
+    of one there; its content does not matter."""
     accelerator: Literal["auto", "kvm", "tcg"] = "auto"
     """`auto`: hardware virtualisation where it works, else emulation."""
     flavors: tuple[Flavor, ...] = (

@@ -68,6 +68,30 @@ async def test_the_configured_kernel_is_an_image(cloud: ComputeCloud) -> None:
     assert (await cloud.member.call("GET", "/images/other")).status_code == 404
 
 
+async def test_an_image_of_glances_may_stand_for_the_kernel(tmp_path: Path, house: House) -> None:
+    image = "6c5b1a5e-6d34-4a86-9b3e-0f7f1a7f5d11"
+    async with open_compute(tmp_path, house, kernel_image=image) as cloud:
+        flavor = (await cloud.member.call("GET", "/flavors")).json()["flavors"][0]["id"]
+        disk = {
+            "source_type": "image",
+            "destination_type": "local",
+            "uuid": image,
+            "boot_index": 0,
+        }
+        wanted = {"name": "one", "flavorRef": flavor, "networks": "none"}
+        for server in (
+            {**wanted, "imageRef": image},
+            {**wanted, "imageRef": image, "block_device_mapping_v2": [disk]},
+        ):
+            reply = await cloud.member.call("POST", "/servers", {"server": server})
+            assert reply.status_code == 202, reply.text
+            ident = reply.json()["server"]["id"]
+            shown = (await cloud.member.call("GET", f"/servers/{ident}")).json()["server"]
+            assert shown["image"]["id"] == image
+        refused = {"server": {**wanted, "imageRef": "demo"}}
+        assert (await cloud.member.call("POST", "/servers", refused)).status_code == 400
+
+
 async def test_without_a_kernel_there_is_no_image(tmp_path: Path, house: House) -> None:
     async with open_compute(tmp_path, house, kernel="") as cloud:
         assert (await cloud.member.call("GET", "/images")).json() == {"images": []}

@@ -96,7 +96,8 @@ def test_the_boot_disk_is_vda_and_wanted_names_come_before_free_ones() -> None:
             {**VOLUME, "uuid": "a"},
             {**VOLUME, "uuid": "b", "device_name": "vdb"},
             {**VOLUME, "uuid": "c", "boot_index": "0", "device_name": "vda"},
-        )
+        ),
+        "demo",
     )
     assert {one.volume_id: one.device for one in planned} == {
         "c": "/dev/vda",
@@ -106,7 +107,9 @@ def test_the_boot_disk_is_vda_and_wanted_names_come_before_free_ones() -> None:
 
 
 def test_what_is_to_be_made_keeps_its_wishes() -> None:
-    [made] = plan(devices({"source_type": "blank", "volume_size": 3, "volume_type": "fast"}))
+    [made] = plan(
+        devices({"source_type": "blank", "volume_size": 3, "volume_type": "fast"}), "demo"
+    )
     assert made.volume_id is None
     assert made.source is not None
     assert (made.source.size, made.source.volume_type) == (3, "fast")
@@ -127,7 +130,7 @@ def test_what_is_to_be_made_keeps_its_wishes() -> None:
 )
 def test_mappings_that_make_no_sense_are_refused(wanted: list[dict[str, Any]]) -> None:
     with pytest.raises(InvalidInput, match="Block Device Mapping is Invalid"):
-        plan(devices(*wanted))
+        plan(devices(*wanted), "demo")
 
 
 def test_device_names_are_refused_in_the_wires_terms() -> None:

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from breezeblock.compute.api import images
 from breezeblock.compute.device_names import SLOTS, choose_slot, device_name
 from breezeblock.compute.hypervisor import DeviceNameInvalid, DeviceNameTaken, TooManyDisks
 from breezeblock.model.errors import Conflict, Forbidden, InvalidInput
@@ -48,12 +47,12 @@ class PlannedVolume:
     tag: str | None
 
 
-def plan(devices: Iterable[BlockDevice]) -> list[PlannedVolume]:
-    """The volumes of a server and their device names.
+def plan(devices: Iterable[BlockDevice], kernel_image: str) -> list[PlannedVolume]:
+    """The volumes of a server and their device names; `kernel_image` stands for no disk.
 
     Raises InvalidInput, and what `device_names_on_the_wire` raises.
     """
-    wanted = [device for device in devices if not _is_demo_image(device)]
+    wanted = [device for device in devices if not _is_kernel(device, kernel_image)]
     for device in wanted:
         _check(device)
     indexes = [_boot_index(device) for device in wanted]
@@ -65,10 +64,10 @@ def plan(devices: Iterable[BlockDevice]) -> list[PlannedVolume]:
     return _named(wanted, indexes)
 
 
-def _is_demo_image(device: BlockDevice) -> bool:
+def _is_kernel(device: BlockDevice, kernel_image: str) -> bool:
     """Clients say of the configured kernel, too, that it is a local disk made from an image."""
     local = device.source_type == "image" and device.destination_type in (None, "local")
-    return local and device.uuid == images.DEMO
+    return local and device.uuid == kernel_image
 
 
 def _check(device: BlockDevice) -> None:

@@ -1,7 +1,7 @@
 """Images over HTTP: this service has none but the guest that the operator has configured.
 
 Clients look names up here before they create a server; with the `image` endpoint set to this API
-they find the configured kernel by the name and id `demo`.
+they find the configured kernel by the name `demo`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from breezeblock.config import Config
 from breezeblock.model.errors import NotFound
 from breezeblock.web.routes import Route
 
-DEMO = "demo"
+NAME = "demo"
 
 
 def known(config: Config) -> dict[str, str]:
     """Image id → name: the configured kernel, if there is one."""
-    return {DEMO: DEMO} if config.compute.kernel else {}
+    return {config.compute.kernel_image: NAME} if config.compute.kernel else {}
 
 
 def of_server(call: ApiCall, image_ref: str | None) -> dict[str, Any] | str:

@@ -73,7 +73,7 @@ async def create(call: ApiCall) -> Reply:
     flavor = call.app.flavors.get(str(wanted.flavor_ref))
     if flavor is None:
         raise InvalidInput(f"Flavor {wanted.flavor_ref} could not be found.")
-    planned = plan(wanted.block_device_mapping_v2)
+    planned = plan(wanted.block_device_mapping_v2, call.app.config.compute.kernel_image)
     names = _names(wanted)
     await _check_volumes(call, planned, len(names))
     image = _image(call, wanted, planned)
@@ -142,7 +142,7 @@ def _image(call: ApiCall, wanted: NewServer, planned: Sequence[PlannedVolume]) -
             "Block Device Mapping is Invalid: the server has nothing to boot. Give it a volume "
             "with boot_index 0, or have the operator set compute.kernel."
         )
-    return images.DEMO
+    return call.app.config.compute.kernel_image
 
 
 def _insert(
