@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from breezeblock.model.errors import BreezeblockError, InvalidState, NotFound
+from breezeblock.model.errors import BreezeblockError, Conflict, InvalidState, NotFound
 from breezeblock.model.ids import new_id
 from breezeblock.model.listing import ListQuery
+from breezeblock.model.qos_specs import QosSpecs
 from breezeblock.model.usage import of_volume
 from breezeblock.model.volume_types import VolumeType
 from breezeblock.model.volumes import Volume
-from breezeblock.store import quotas, volume_types, volumes
+from breezeblock.store import default_types, qos_specs, quotas, volume_types, volumes
 from breezeblock.store.store import ReadTx, Store, WriteTx
 from breezeblock.store.tables import metadata, quota_usages
 
@@ -45,6 +46,12 @@ def new_type(tx: WriteTx, name: str, **specs: str) -> str:
     volume_type = VolumeType(id=new_id(), name=name, extra_specs=specs, created_at=tx.now)
     volume_types.insert(tx, volume_type)
     return volume_type.id
+
+
+def new_qos(tx: WriteTx, name: str) -> str:
+    qos = QosSpecs(id=new_id(), name=name, created_at=tx.now)
+    qos_specs.insert(tx, qos)
+    return qos.id
 
 
 class SlowCreate:
@@ -106,6 +113,42 @@ async def test_a_type_cannot_go_while_a_volume_of_it_is_being_made(store: Store)
     created, deleted = await SlowCreate(store).beside(lambda tx: volume_types.delete(tx, ident))
     assert created is None
     assert isinstance(deleted, InvalidState)
+
+
+async def test_a_type_that_is_a_projects_default_cannot_go(store: Store) -> None:
+    def write(tx: WriteTx) -> str:
+        ident = new_type(tx, "gold")
+        default_types.assign(tx, PROJECT, "other")
+        default_types.assign(tx, PROJECT, "gold")
+        return ident
+
+    ident = await store.write(write)
+    with pytest.raises(InvalidState):
+        await store.write(lambda tx: volume_types.delete(tx, ident))
+    await store.write(lambda tx: default_types.forget(tx, PROJECT))
+    await store.write(lambda tx: volume_types.delete(tx, ident))
+    with pytest.raises(NotFound):
+        await store.write(lambda tx: default_types.assign(tx, PROJECT, ident))
+
+
+async def test_qos_specs_keep_their_types_apart(store: Store) -> None:
+    def write(tx: WriteTx) -> tuple[str, dict[str, str], dict[str, str]]:
+        first, second = new_qos(tx, "a"), new_qos(tx, "b")
+        for name, qos in (("t1", first), ("t2", first), ("t3", second)):
+            qos_specs.associate(tx, qos, new_type(tx, name))
+        qos_specs.change(tx, second, {"x y": "1", "z": "2"}, "both")
+        assert qos_specs.remove_keys(tx, second, ["z", "none"]) == "none"
+        kept = qos_specs.get(tx, second)
+        assert (kept.consumer, kept.specs) == ("both", {"x y": "1"})
+        qos_specs.delete(tx, first, force=True)
+        return first, qos_specs.types(tx, first), qos_specs.types(tx, second)
+
+    first, of_first, of_second = await store.write(write)
+    assert (list(of_first.values()), list(of_second.values())) == ([], ["t3"])
+    with pytest.raises(NotFound):
+        await store.read(lambda tx: qos_specs.get(tx, first))
+    with pytest.raises(Conflict):
+        await store.write(lambda tx: new_qos(tx, "b"))
 
 
 async def test_extra_specs_cannot_change_while_a_volume_is_being_made(store: Store) -> None:

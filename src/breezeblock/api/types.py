@@ -14,8 +14,8 @@ from breezeblock.api.type_extra_specs import AnySpecs, stored, visible_specs
 from breezeblock.model.errors import InvalidInput, InvalidState
 from breezeblock.model.ids import new_id
 from breezeblock.model.volume_types import SEEN_BY_ALL, VolumeType
-from breezeblock.store import volume_types
-from breezeblock.store.store import WriteTx
+from breezeblock.store import default_types, volume_types
+from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.web.query import Column, Listing, page, parse_bool, parse_list
 from breezeblock.web.routes import Route
 from breezeblock.web.types import UNSET, Body, Bool, Description, RequiredName, UnsetType
@@ -127,9 +127,13 @@ async def show(call: ApiCall) -> dict[str, Any]:
 
 
 async def show_default(call: ApiCall) -> dict[str, Any]:
-    name, project = call.app.config.default_volume_type, seen_by(call)
-    found = await call.app.store.read(lambda tx: volume_types.resolve(tx, name, project))
-    return {"volume_type": view(call, found, access=False)}
+    configured, limit = call.app.config.default_volume_type, seen_by(call)
+
+    def read(tx: ReadTx) -> VolumeType:
+        own = default_types.of_project(tx, call.identity.project_id, limit)
+        return own or volume_types.resolve(tx, configured, limit)
+
+    return {"volume_type": view(call, await call.app.store.read(read), access=False)}
 
 
 async def create(call: ApiCall) -> dict[str, Any]:

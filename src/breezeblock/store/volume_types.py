@@ -19,7 +19,12 @@ from breezeblock.model.listing import ListQuery, Page
 from breezeblock.model.volume_types import ZONES_SPEC, VolumeType, check_extra_specs
 from breezeblock.store import listing, quotas
 from breezeblock.store.store import ReadTx, WriteTx
-from breezeblock.store.tables import volume_type_projects, volume_types, volumes
+from breezeblock.store.tables import (
+    default_volume_types,
+    volume_type_projects,
+    volume_types,
+    volumes,
+)
 
 _SPEC_KEY = re.compile(r"[a-zA-Z0-9\-_:. /]{1,255}", re.ASCII)
 
@@ -165,14 +170,26 @@ def in_use(tx: ReadTx, type_id: str) -> bool:
 
 
 def delete(tx: WriteTx, type_id: str) -> None:
-    """Remove the type. Raises NotFound, or InvalidState while volumes have it or it is the last."""
+    """Remove the type.
+
+    Raises NotFound, or InvalidState while volumes have it, it is a project's default, or the last.
+    """
     name = lock(tx, type_id).name
     if in_use(tx, type_id):
         raise InvalidState(f"Volume type {type_id} is in use.")
+    project = tx.scalar(_defaults_of(type_id))
+    if project is not None:
+        raise InvalidState(f"Volume type {type_id} is the default type of project {project}.")
     if tx.scalar(sa.select(sa.func.count()).select_from(volume_types)) <= 1:
         raise InvalidState("The last volume type cannot be deleted.")
     tx.run(volume_types.delete().where(volume_types.c.id == type_id))
     quotas.forget_type(tx, name)
+
+
+def _defaults_of(type_id: str) -> sa.Select[Any]:
+    return sa.select(default_volume_types.c.project_id).where(
+        default_volume_types.c.volume_type_id == type_id
+    )
 
 
 def _visible(project_id: str | None) -> sa.ColumnElement[bool]:

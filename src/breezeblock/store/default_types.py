@@ -1,0 +1,56 @@
+"""The volume type of a project's new volumes that name none, where it is not the configured one."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from breezeblock.model.errors import NotFound
+from breezeblock.model.volume_types import VolumeType
+from breezeblock.store import volume_types
+from breezeblock.store.store import ReadTx, WriteTx
+from breezeblock.store.tables import default_volume_types as defaults
+
+
+def assign(tx: WriteTx, project_id: str, name_or_id: str) -> str:
+    """Give the project a default type of its own; returns the type's id. Raises NotFound."""
+    type_id = volume_types.resolve(tx, name_or_id).id
+    row = {"project_id": project_id, "volume_type_id": type_id, "created_at": tx.now}
+    if not tx.insert_once(defaults, row):
+        mine = defaults.c.project_id == project_id
+        values = {"volume_type_id": type_id, "updated_at": tx.now}
+        tx.run(defaults.update().where(mine).values(values))
+    return type_id
+
+
+def forget(tx: WriteTx, project_id: str) -> None:
+    """Let the configured default hold for the project again; it may have none of its own."""
+    tx.run(defaults.delete().where(defaults.c.project_id == project_id))
+
+
+def get(tx: ReadTx, project_id: str) -> str:
+    """The id of the project's own default type. Raises NotFound."""
+    found: str | None = tx.scalar(
+        sa.select(defaults.c.volume_type_id).where(defaults.c.project_id == project_id)
+    )
+    if found is None:
+        raise NotFound("Default volume type of project", project_id)
+    return found
+
+
+def of_project(tx: ReadTx, project_id: str, seen_by: str | None) -> VolumeType | None:
+    """The project's own default type, if it has one.
+
+    Raises NotFound when it is private and the project may not use it (`seen_by` None: an
+    administrator, who may).
+    """
+    try:
+        type_id = get(tx, project_id)
+    except NotFound:
+        return None
+    return volume_types.get(tx, type_id, seen_by)
+
+
+def every(tx: ReadTx) -> dict[str, str]:
+    """Project → id of its own default type."""
+    statement = sa.select(defaults.c.project_id, defaults.c.volume_type_id)
+    return {row.project_id: row.volume_type_id for row in tx.rows(statement.order_by("project_id"))}
