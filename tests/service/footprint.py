@@ -15,6 +15,7 @@ from breezeblock.store.tables import idempotency_keys, metadata, pools, quota_us
 _OWN = {idempotency_keys.name, services.name, pools.name, quota_usages.name}
 _TELLING = ("status", "attach_status", "workflow", "state", "bootable", "readonly")
 _IDENT = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_SECRET = re.compile(r'"(adminPass|auth_key)":"[^"]*"')
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?")
 
 
@@ -47,4 +48,4 @@ def told(reply: httpx2.Response) -> tuple[int, str]:
     names: dict[str, str] = {}
     text = _TIME.sub("TIME", reply.text)
     text = _IDENT.sub(lambda match: names.setdefault(match[0], f"id{len(names)}"), text)
-    return reply.status_code, re.sub(r'"adminPass":"[^"]*"', "PASSWORD", text)
+    return reply.status_code, _SECRET.sub("SECRET", text)

@@ -118,6 +118,12 @@ async def _force_delete_snapshot(house: House) -> Post:
     return Post(f"/snapshots/{ident}/action", {"os-force_delete": None}, "admin")
 
 
+@_post("POST /snapshots/{snapshot_id}/action (os-unmanage)")
+async def _unmanage_snapshot(house: House) -> Post:
+    ident = await house.snapshot(await house.volume())
+    return Post(f"/snapshots/{ident}/action", {"os-unmanage": None}, "admin")
+
+
 @_post("POST /volumes/{volume_id}/action (revert)")
 async def _revert(house: House) -> Post:
     volume = await house.volume()
@@ -199,6 +205,7 @@ _action("os-extend", {"new_size": 3})
 _action("os-set_bootable", {"bootable": True})
 _action("os-update_readonly_flag", {"readonly": True})
 _action("os-force_delete", role="admin")
+_action("os-unmanage", role="admin")
 _action("os-reset_status", {"status": "error"}, "admin")
 _action(*_image_metadata)
 _action("os-show_image_metadata", volume=_after(_image_metadata))

@@ -220,6 +220,31 @@ async def test_a_status_that_no_work_would_end_becomes_what_the_attachments_say(
     assert {await house.status(one) for one in used} == {"in-use"}
 
 
+async def test_an_offer_of_a_volume_that_awaits_nobody_is_withdrawn(
+    house: House, config: Config
+) -> None:
+    waits, available = await house.volume(), await house.volume()
+    for volume in (waits, available):
+        reply = await house.member.post("/volume-transfers", {"transfer": {"volume_id": volume}})
+        assert reply.status_code == 202
+    await house.put(available, status="available")
+    ((rule, subject),) = rules(await examined(config))
+    assert rule == "dangling-transfer"
+    assert (await examined(config, repair=True)).healthy
+    assert (await house.member.get(f"/volume-transfers/{subject}")).status_code == 404
+    assert await house.status(waits) == "awaiting-transfer"
+
+
+async def test_a_volume_that_awaits_a_transfer_which_is_not_there_becomes_available(
+    house: House, config: Config
+) -> None:
+    volume = await house.volume()
+    await house.put(volume, status="awaiting-transfer")
+    assert rules(await examined(config)) == [("transient-status", volume)]
+    assert (await examined(config, repair=True)).healthy
+    assert await house.status(volume) == "available"
+
+
 async def test_without_the_volume_on_its_backend_it_becomes_an_error_and_its_owner_reads_why(
     house: House, config: Config
 ) -> None:

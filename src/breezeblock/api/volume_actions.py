@@ -16,8 +16,8 @@ from breezeblock.api.volume_create import check_volume_limit
 from breezeblock.api.volumes import delete_now
 from breezeblock.model import volumes as rules
 from breezeblock.model.errors import InvalidInput, InvalidState, NotFound
-from breezeblock.model.volumes import RESETTABLE, Volume
-from breezeblock.store import attachments, volumes
+from breezeblock.model.volumes import AWAITING_TRANSFER, RESETTABLE, Volume
+from breezeblock.store import attachments, transfers, volumes
 from breezeblock.store.store import WriteTx
 from breezeblock.web.routes import Route
 from breezeblock.web.types import Body, Bool, MetadataKey, Size, Text1
@@ -148,6 +148,8 @@ def _reset(tx: WriteTx, call: ApiCall, wanted: ResetStatus) -> None:
     if wanted.status:
         cut_short |= cancel_on(tx, volume.id, Reason.RESET)
         changes["status"] = wanted.status
+        if wanted.status != AWAITING_TRANSFER:
+            transfers.withdraw(tx, volume.id)
     if wanted.attach_status:
         changes["attach_status"] = wanted.attach_status
     if detached:
@@ -211,9 +213,9 @@ def volume_action(
     body: Any = None,
     *,
     success: int = 202,
+    since: str | None = None,
     tag: str = "volume actions",
 ) -> Route:
-    since: str | None = None,
     """The route of one action on a volume."""
     return Route(
         "POST",
@@ -222,9 +224,9 @@ def volume_action(
         action=name,
         body=body,
         success=success,
+        since=since,
         summary=summary,
         tags=(tag,),
-        since=since,
     )
 
 

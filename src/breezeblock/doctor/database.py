@@ -16,12 +16,13 @@ from breezeblock.doctor.findings import REPAIRS, Finding, of_violation
 from breezeblock.model.ids import new_id
 from breezeblock.model.invariants import check_live
 from breezeblock.model.invariants.statuses import transient_status_has_an_operation
+from breezeblock.model.invariants.transfers import offers_are_of_volumes_that_wait
 from breezeblock.model.invariants.usage import counted
 from breezeblock.operations.engine import Engine
 from breezeblock.operations.explain import explain
 from breezeblock.operations.submit import Caller
 from breezeblock.operations.sweep import end_overdue
-from breezeblock.store import facts, operations, quotas, snapshots, volumes
+from breezeblock.store import facts, operations, quotas, snapshots, transfers, volumes
 from breezeblock.store.store import ReadTx, Store, WriteTx
 from breezeblock.workflows import check_snapshot, check_volume
 from breezeblock.workflows.doors import Doors
@@ -60,6 +61,8 @@ async def repair(store: Store, config: Config, found: Iterable[Finding], patienc
     if "transient-status" in rules:
         opened = await store.write(_settle_statuses)
         await wait_for(store, opened, time.monotonic() + patience)
+    if "dangling-transfer" in rules:
+        await store.write(_withdraw_dangling)
     if "usage" in rules:
         await store.write(recount)
 
@@ -79,6 +82,16 @@ def recount(tx: WriteTx) -> None:
         if used[key] != present.usages.get(key, 0):
             project_id, resource = key
             quotas.set_usage(tx, project_id, resource, used[key])
+
+
+def _withdraw_dangling(tx: WriteTx) -> None:
+    """Take back the offers of volumes that do not wait for anybody."""
+    tx.stand_still()
+    present = facts.read(tx)
+    dangling = {one.subject for one in offers_are_of_volumes_that_wait(present)}
+    for one in present.transfers:
+        if one.id in dangling:
+            transfers.withdraw(tx, one.volume_id)
 
 
 def _settle_statuses(tx: WriteTx) -> list[str]:

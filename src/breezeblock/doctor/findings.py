@@ -35,11 +35,13 @@ class Diagnosis(msgspec.Struct, frozen=True):
 
 REPAIRS = {
     "leftover": "removes it: it is ours, and nobody's data",
+    "released": "lets go of it once more: an administrator has unmanaged it",
     "export-without-attachment": "shuts that host out",
     "attachment-without-export": "lets that host in again",
     "grown": "has the database take the real size, and charges it",
     "usage": "counts anew",
     "transient-status": "asks the backend and sets the status that is true",
+    "dangling-transfer": "withdraws it",
     "overdue": "ends it as failed and tells its owner",
 }
 """What `--repair` does about findings of a rule."""

@@ -89,7 +89,8 @@ class Volume:
 
     `extra_specs` are its type's. `qos` is what the type's QoS specs ask of the backend; both are
     told when the volume is made and when it is exported. A driver that cannot keep a limit ignores
-    it, and its documentation says so.
+    it, and its documentation says so. `project_id` is the owner's at the time of the call: a
+    transfer changes it and drivers are not told, so nothing may be named or found by it.
     """
 
     id: str

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from breezeblock.model.attachments import Attachment, status_without_reservation
 from breezeblock.model.invariants.backends import MAY_BE_MISSING
 from breezeblock.model.invariants.statuses import CONNECTING, WORKING
+from breezeblock.model.volumes import AWAITING_TRANSFER
 
 NEVER_TRUE = frozenset({"deleted"})
 """Statuses that a row cannot be in, whatever an administrator says."""
@@ -21,14 +22,18 @@ def passes(status: str) -> bool:
     return status in WORKING | CONNECTING | NEVER_TRUE
 
 
-def volume_status(status: str, *, there: bool, attachments: Iterable[Attachment]) -> str:
+def volume_status(
+    status: str, *, there: bool, attachments: Iterable[Attachment], offered: bool = False
+) -> str:
     """The true status of a volume that was reset to this one.
 
-    What an administrator closes it with (`error`, `maintenance`, …) stays.
+    What an administrator closes it with (`error`, `maintenance`, …) stays. `offered`: another
+    project may take it over; without an offer there is nothing to await.
     """
     if not there:
         return _without_object(status)
-    if passes(status) or status in ("available", "in-use"):
+    awaits_nobody = status == AWAITING_TRANSFER and not offered
+    if passes(status) or awaits_nobody or status in ("available", "in-use"):
         return status_without_reservation(attachments)[0]
     return status
 

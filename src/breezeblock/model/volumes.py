@@ -16,6 +16,8 @@ DELETABLE = frozenset(
     {"available", "error", "error_restoring", "error_extending", "error_managing"}
 )
 CLONABLE = frozenset({"available", "in-use"})
+AWAITING_TRANSFER = "awaiting-transfer"
+"""Offered to another project (`model/transfers.py`): no work ends this, but somebody's decision."""
 RESETTABLE = frozenset(
     {
         "creating",
@@ -32,7 +34,7 @@ RESETTABLE = frozenset(
         "restoring-backup",
         "error_restoring",
         "reserved",
-        "awaiting-transfer",
+        AWAITING_TRANSFER,
         "backing-up",
         "error_backing-up",
         "error_extending",
@@ -106,17 +108,30 @@ def _refuse(what: str, volume: Volume, why: str) -> InvalidState:
 
 def check_delete(volume: Volume, *, snapshots: int, attached: bool, force: bool = False) -> None:
     """Whether a volume may be deleted (cascade: pass 0 snapshots once they were checked)."""
+    _check_removal("deleted", volume, snapshots=snapshots, attached=attached, force=force)
+
+
+def check_unmanage(volume: Volume, *, snapshots: int, attached: bool) -> None:
+    """Whether we may let go of a volume."""
+    _check_removal("unmanaged", volume, snapshots=snapshots, attached=attached)
+    if volume.encryption_key_id:
+        raise _refuse("unmanaged", volume, "it is encrypted, and its key would be lost")
+
+
+def _check_removal(
+    what: str, volume: Volume, *, snapshots: int, attached: bool, force: bool = False
+) -> None:
     if attached or volume.attach_status == "attached":
-        raise _refuse("deleted", volume, "it is attached; detach it first")
+        raise _refuse(what, volume, "it is attached; detach it first")
     if volume.migration_status not in FREE_TO_MIGRATE:
-        raise _refuse("deleted", volume, "it is being migrated")
+        raise _refuse(what, volume, "it is being migrated")
     if volume.group_id:
-        raise _refuse("deleted", volume, f"it belongs to group {volume.group_id}")
+        raise _refuse(what, volume, f"it belongs to group {volume.group_id}")
     if snapshots:
-        raise _refuse("deleted", volume, f"it has {snapshots} snapshot(s)")
+        raise _refuse(what, volume, f"it has {snapshots} snapshot(s)")
     if not force and volume.status not in DELETABLE:
         raise _refuse(
-            "deleted",
+            what,
             volume,
             f"its status is {volume.shown_status}, "
             f"it must be one of {', '.join(sorted(DELETABLE))}",

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from breezeblock.model.attachments import Attachment, volume_status_after
 from breezeblock.model.errors import NotFound
 from breezeblock.model.listing import ListQuery, Page
-from breezeblock.model.volumes import FREE_TO_MIGRATE
-from breezeblock.store import listing, operations
+from breezeblock.model.volumes import AWAITING_TRANSFER, FREE_TO_MIGRATE
+from breezeblock.store import listing, operations, transfers
 from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.store.tables import attachments, volumes
 
@@ -91,16 +91,19 @@ def settle_volume(tx: WriteTx, volume_id: str) -> None:
     if row.status == "uploading" and not left:
         return
     status, attach_status = volume_status_after(left)
-    follow(tx, volume_id, row.status if row.status == "error_deleting" else status, attach_status)
+    stays = row.status == "error_deleting" or transfers.is_offered(tx, volume_id)
+    follow(tx, volume_id, row.status if stays else status, attach_status)
 
 
 def follow(tx: WriteTx, volume_id: str, status: str, attach_status: str) -> None:
     """Give the volume the status that an attachment brings about.
 
     While an operation of the volume's own is open its status stays: that operation's end settles
-    it (design, law 3).
+    it (design, law 3). An offer to another project does not outlive the status of awaiting it.
     """
     values = {"attach_status": attach_status, "updated_at": tx.now}
     if operations.open_on(tx, volume_id) is None:
         values["status"] = status
+        if status != AWAITING_TRANSFER:
+            transfers.withdraw(tx, volume_id)
     tx.run(volumes.update().where(volumes.c.id == volume_id).values(values))

@@ -14,6 +14,7 @@ from breezeblock.model.inventory import Item
 from breezeblock.model.messages import Message
 from breezeblock.model.operation import Operation
 from breezeblock.model.snapshots import Snapshot
+from breezeblock.model.transfers import Transfer
 from breezeblock.model.volumes import Volume
 from breezeblock.store.store import ReadTx
 from breezeblock.store.tables import (
@@ -23,6 +24,7 @@ from breezeblock.store.tables import (
     operations,
     quota_usages,
     snapshots,
+    transfers,
     volume_types,
     volumes,
 )
@@ -44,6 +46,7 @@ def read(tx: ReadTx) -> Facts:
         usages={(row.project_id, row.resource): row.in_use for row in _all(tx, quota_usages)},
         messages=[Message(**row._mapping) for row in _all(tx, messages)],
         type_names={row.id: row.name for row in kinds},
+        transfers=[Transfer(**row._mapping) for row in _all(tx, transfers)],
     )
 
 

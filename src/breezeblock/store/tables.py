@@ -204,7 +204,7 @@ transfers = Table(
     Column("accepted", Boolean, nullable=False, default=False),
     *_times(),
     Index("ix_transfers_project", "source_project_id", "created_at", "id"),
-    Index("ix_transfers_volume", "volume_id"),
+    UniqueConstraint("volume_id"),
 )
 
 quota_limits = Table(

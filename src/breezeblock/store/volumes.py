@@ -13,7 +13,7 @@ from breezeblock.model.listing import ListQuery, Page
 from breezeblock.model.volumes import Volume
 from breezeblock.store import listing
 from breezeblock.store.store import ReadTx, WriteTx
-from breezeblock.store.tables import attachments, snapshots, volumes
+from breezeblock.store.tables import attachments, snapshots, transfers, volumes
 
 
 def on_host(host: str) -> sa.ColumnElement[bool]:
@@ -107,6 +107,7 @@ def delete(tx: WriteTx, volume_id: str) -> None:
     """Remove the row and those that hang on it."""
     tx.run(attachments.delete().where(attachments.c.volume_id == volume_id))
     tx.run(snapshots.delete().where(snapshots.c.volume_id == volume_id))
+    tx.run(transfers.delete().where(transfers.c.volume_id == volume_id))
     tx.run(volumes.delete().where(volumes.c.id == volume_id))
 
 

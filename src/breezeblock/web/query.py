@@ -54,7 +54,8 @@ class Listing:
     names in the query to the version that first sorts by them. `ignored` are words of the query
     that are no filters here. `all_tenants`: "strict" wants a boolean text, "lenient" takes any
     other text for false, "presence" counts the mere key, "no" ignores it. `binds_admins` holds
-    administrators to `public` too, from `strict_since` on.
+    administrators to `public` too, from `strict_since` on. `for_everybody`: all callers may use any
+    column, and a name that is none finds nothing, as it is for administrators elsewhere.
     """
 
     resource: str
@@ -69,6 +70,7 @@ class Listing:
     all_tenants: Literal["strict", "lenient", "presence", "no"] = "no"
     ignored: Collection[str] = ()
     binds_admins: bool = False
+    for_everybody: bool = False
     default_sort: tuple[str, Direction] = ("created_at", "desc")
 
     def names(self) -> tuple[str, ...]:
@@ -195,6 +197,8 @@ class _Filters:
         return not self._may_use(name)
 
     def _may_use(self, name: str) -> bool:
+        if self.listing.for_everybody:
+            return True
         if self.admin and not (self.strict and self.listing.binds_admins):
             return True
         if name.endswith("~"):

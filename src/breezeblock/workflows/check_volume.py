@@ -16,10 +16,10 @@ from breezeblock.model.errors import Failure
 from breezeblock.model.invariants.statuses import WORKING
 from breezeblock.model.inventory import Item
 from breezeblock.model.operation import Operation
-from breezeblock.model.volumes import Volume
+from breezeblock.model.volumes import AWAITING_TRANSFER, Volume
 from breezeblock.operations.submit import Caller
 from breezeblock.operations.workflow import Again, Done, Outcome, Run, Workflow
-from breezeblock.store import attachments, messages, operations, volumes
+from breezeblock.store import attachments, messages, operations, transfers, volumes
 from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.workflows import checks, detach_volume, extend_volume
 from breezeblock.workflows.checks import Data
@@ -29,9 +29,10 @@ def submit(tx: WriteTx, caller: Caller, volume: Volume, *, cut_short: bool) -> N
     """Have the volume looked at, as it stands after the reset.
 
     `cut_short`: the reset has interrupted work, which may be at the backend still. A volume without
-    a place has nothing to look at; only a status that passes has to end there, too.
+    a place has nothing to look at; only a status that does not last has to end there, too.
     """
-    if volume.host is None and not truth.passes(volume.status):
+    lasts = not truth.passes(volume.status) and volume.status != AWAITING_TRANSFER
+    if volume.host is None and lasts:
         return
     checks.open_check(
         tx, WORKFLOW, caller, volume.id, volume.host, volume.status, cut_short=cut_short
@@ -80,13 +81,19 @@ def _settle(tx: WriteTx, run: Run[Data], seen: Volume, held: Item | None) -> Non
 
 def _settle_status(tx: WriteTx, operation: Operation, volume: Volume, *, there: bool) -> None:
     present = attachments.of_volume(tx, volume.id)
-    status = truth.volume_status(volume.status, there=there, attachments=present)
+    status = truth.volume_status(
+        volume.status,
+        there=there,
+        attachments=present,
+        offered=transfers.is_offered(tx, volume.id),
+    )
     if status == volume.status:
         return
     if there:
         detach_volume.give_back(tx, checks.caller_of(operation), volume)
     else:
         volumes.update(tx, volume.id, status=status)
+        transfers.withdraw(tx, volume.id)
         messages.tell(tx, events.VOLUME_CHECKED, operation, checks.missing("volume").text)
 
 

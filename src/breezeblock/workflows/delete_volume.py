@@ -25,6 +25,7 @@ from breezeblock.store import (
     operations,
     quotas,
     snapshots,
+    transfers,
     volume_types,
     volumes,
 )
@@ -52,9 +53,10 @@ def submit(
     for snapshot in owned:
         _check_cascade(snapshot, volume, force=force)
     if volume.host is None:
-        _forget(tx, volume)
+        forget(tx, volume)
         return None
     volumes.update(tx, volume.id, status="deleting", previous_status=volume.status)
+    transfers.withdraw(tx, volume.id)
     for snapshot in owned:
         snapshots.update(tx, snapshot.id, status="deleting")
     return submit_operation(tx, WORKFLOW, caller, volume.id, Data(), queue_of(volume.host))
@@ -77,7 +79,7 @@ async def remove(run: Run[Data]) -> Outcome:
         frozen = as_driver_snapshot(snapshot, volume)
         await run.doors.call(backend, lambda driver: driver.delete_snapshot, frozen)
     await run.doors.call(backend, lambda driver: driver.delete, as_driver_volume(volume))
-    return Done(settle=lambda tx: _forget(tx, volume))
+    return Done(settle=lambda tx: forget(tx, volume))
 
 
 def _to_remove(tx: ReadTx, held: Operation) -> tuple[Volume, list[Snapshot]] | None:
@@ -87,7 +89,7 @@ def _to_remove(tx: ReadTx, held: Operation) -> tuple[Volume, list[Snapshot]] | N
     return (volume, snapshots.of_volume(tx, volume.id)) if volume else None
 
 
-def _forget(tx: WriteTx, volume: Volume) -> None:
+def forget(tx: WriteTx, volume: Volume) -> None:
     """Remove the rows and give back what they used, in one."""
     type_name = volume_types.get(tx, volume.volume_type_id).name
     for snapshot in snapshots.of_volume(tx, volume.id):

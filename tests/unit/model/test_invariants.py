@@ -15,6 +15,7 @@ from breezeblock.model.inventory import Item
 from breezeblock.model.messages import Message
 from breezeblock.model.operation import Operation
 from breezeblock.model.snapshots import Snapshot
+from breezeblock.model.transfers import Transfer
 from breezeblock.model.volumes import Volume
 
 THEN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -57,6 +58,14 @@ ENDED = Operation(
     **OWNER,
 )
 FAILURE = {"code": "backend", "message": "It failed.", "cause": "It is full.", "remedy": "Buy."}
+TRANSFER = Transfer(
+    id="x",
+    volume_id="v",
+    salt="00",
+    auth_key_hash="00",
+    source_project_id="p",
+    created_at=THEN,
+)
 MESSAGE = Message(
     id="m",
     project_id="p",
@@ -145,6 +154,29 @@ def test_a_passing_status_of_a_snapshot_needs_an_operation_on_it_or_its_volume()
     for resource in ("s", "v"):
         waits = work(resource_id=resource, due_at=NOW + 99)
         assert broken(replace(stuck, operations=[waits])) == []
+
+
+def test_a_volume_that_awaits_a_transfer_needs_one_or_a_check() -> None:
+    volumes = {"v": but(VOLUME, status="awaiting-transfer")}
+    awaiting = replace(HEALTHY, volumes=volumes, attachments=[])
+    assert broken(awaiting, HELD[:2]) == ["transient-status"]
+    assert broken(replace(awaiting, transfers=[TRANSFER]), HELD[:2]) == []
+    check = work(resource_type="check", workflow="check_volume", due_at=NOW + 60.0)
+    assert broken(replace(awaiting, operations=[check]), HELD[:2]) == []
+
+
+@pytest.mark.parametrize(
+    "changes", [{"status": "available"}, {"status": "awaiting-transfer", "project_id": "q"}]
+)
+def test_a_transfer_is_of_a_volume_that_its_project_offers(changes: dict[str, str]) -> None:
+    volumes = {"v": but(VOLUME, **changes)}
+    dangling = replace(HEALTHY, volumes=volumes, attachments=[], transfers=[TRANSFER])
+    assert "dangling-transfer" in broken(dangling, HELD[:2])
+
+
+def test_a_transfer_of_a_volume_that_is_gone_is_seen() -> None:
+    dangling = replace(HEALTHY, transfers=[but(TRANSFER, volume_id="gone")])
+    assert broken(dangling) == ["dangling-transfer"]
 
 
 def test_a_volume_that_somebody_has_is_in_use() -> None:

@@ -12,7 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from breezeblock.model.invariants import attachments, backends, operations, statuses, usage
+from breezeblock.model.invariants import (
+    attachments,
+    backends,
+    operations,
+    statuses,
+    transfers,
+    usage,
+)
 from breezeblock.model.invariants.facts import Facts, Violation
 from breezeblock.model.inventory import Item
 
@@ -26,6 +33,7 @@ LIVE: tuple[Rule, ...] = (
     statuses.status_follows_from_the_attachments,
     usage.usage_equals_the_rows,
     attachments.one_server_unless_shared,
+    transfers.offers_are_of_volumes_that_wait,
     operations.one_at_a_time,
     operations.failures_say_why,
     operations.epochs_never_go_back,

@@ -12,6 +12,7 @@ from breezeblock.model.inventory import Item
 from breezeblock.model.messages import Message
 from breezeblock.model.operation import Operation
 from breezeblock.model.snapshots import Snapshot
+from breezeblock.model.transfers import Transfer
 from breezeblock.model.volumes import Volume
 
 
@@ -46,6 +47,7 @@ class Facts:
     usages: Mapping[tuple[str, str], int]
     messages: Iterable[Message]
     type_names: Mapping[str, str]
+    transfers: Iterable[Transfer] = ()
 
     @cached_property
     def open_on(self) -> Mapping[str, list[Operation]]:
@@ -63,6 +65,11 @@ class Facts:
         for one in self.attachments:
             found[one.volume_id].append(one)
         return found
+
+    @cached_property
+    def transfer_of(self) -> Mapping[str, Transfer]:
+        """Volume id → the offer of it to another project."""
+        return {one.volume_id: one for one in self.transfers}
 
     def is_open(self, resource_id: str) -> bool:
         """Whether work is open on exactly this resource (`<volume>@<host>` is an export)."""

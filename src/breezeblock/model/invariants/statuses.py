@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from breezeblock.model.attachments import volume_status_after
 from breezeblock.model.invariants.facts import Facts, Violation
-from breezeblock.model.volumes import Volume
+from breezeblock.model.volumes import AWAITING_TRANSFER, Volume
 
 WORKING = frozenset(
     {
@@ -33,18 +33,21 @@ CONNECTING = frozenset({"reserved", "attaching", "detaching"})
 def transient_status_has_an_operation(facts: Facts) -> Iterator[Violation]:
     """`creating`, `deleting`, … exist only while an operation on that resource is open."""
     for volume in facts.volumes.values():
-        unexplained = (
-            not facts.is_open(volume.id)
-            if volume.status in WORKING
-            else volume.status in CONNECTING and not _explained(facts, volume)
-        )
-        if unexplained:
+        if _is_unexplained(facts, volume):
             yield _stuck("volume", volume.id, volume.status)
     for snapshot in facts.snapshots.values():
         # A cascading deletion is one operation, on the volume.
         carried = facts.is_open(snapshot.id) or facts.is_open(snapshot.volume_id)
         if snapshot.status in WORKING and not carried:
             yield _stuck("snapshot", snapshot.id, snapshot.status)
+
+
+def _is_unexplained(facts: Facts, volume: Volume) -> bool:
+    if volume.status in WORKING:
+        return not facts.is_open(volume.id)
+    if volume.status == AWAITING_TRANSFER:
+        return volume.id not in facts.transfer_of and not facts.is_open(volume.id)
+    return volume.status in CONNECTING and not _explained(facts, volume)
 
 
 def _explained(facts: Facts, volume: Volume) -> bool:

@@ -75,9 +75,9 @@ def upgrade() -> None:
         sa.Column("accepted", sa.Boolean(), nullable=False),
         *_times(),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_transfers")),
+        sa.UniqueConstraint("volume_id", name=op.f("uq_transfers_volume_id")),
     )
     op.create_index("ix_transfers_project", "transfers", ["source_project_id", "created_at", "id"])
-    op.create_index("ix_transfers_volume", "transfers", ["volume_id"])
     with op.batch_alter_table("operations", schema=None) as batch_op:
         batch_op.add_column(sa.Column("progress", sa.Integer(), nullable=True))
 
