@@ -12,6 +12,7 @@ from breezeblock.drivers.base import (
     BackendStats,
     ConnectionInfo,
     Driver,
+    Image,
     Item,
     PermanentError,
     PoolStats,
@@ -26,7 +27,8 @@ class FakeDriver(Driver):
 
     `failures` maps a verb to the error that it raises from now on; `gates` maps a verb to an event
     that its calls wait for; `calls` lists (verb, id) in order; `contents` says which snapshot a
-    volume was put back to last, `turns` which requests of that kind were served.
+    volume was put back to last, or what it has from an image, `turns` which requests of that kind
+    were served; `released` is what is kept though it is ours no more.
     """
 
     def __init__(self, name: str = "fast", capacity: float = 1000.0) -> None:
@@ -41,6 +43,7 @@ class FakeDriver(Driver):
         self.exports: set[tuple[str, str]] = set()
         self.contents: dict[str, str] = {}
         self.turns: set[str] = set()
+        self.released: set[str] = set()
 
     def copy(self) -> FakeDriver:
         """Another one that holds the same, and is told to fail in the same way; for tests that try
@@ -54,6 +57,7 @@ class FakeDriver(Driver):
         other.exports = set(self.exports)
         other.contents = dict(self.contents)
         other.turns = set(self.turns)
+        other.released = set(self.released)
         return other
 
     def state(self) -> tuple[Any, ...]:
@@ -64,6 +68,7 @@ class FakeDriver(Driver):
             frozenset(self.exports),
             frozenset(self.contents.items()),
             frozenset(self.turns),
+            frozenset(self.released),
             frozenset(self.failures),
         )
 
@@ -99,7 +104,11 @@ class FakeDriver(Driver):
         self._enter("create", volume.id)
         if volume.id in self.sizes:
             return  # it may have grown since
-        if source is not None:
+        if volume.id in self.released:
+            raise PermanentError(f"Volume {volume.id} was released.")
+        if isinstance(source, Image):
+            self.contents[volume.id] = _content(source)
+        elif source is not None:
             known = self.sizes if isinstance(source, Volume) else self.snapshots
             if source.id not in known:
                 raise PermanentError(f"There is no {source.id} to start from.")
@@ -111,7 +120,31 @@ class FakeDriver(Driver):
         if volume.id in self.snapshots.values():
             raise PermanentError(f"Volume {volume.id} has snapshots.")
         self.sizes.pop(volume.id, None)
+        self.contents.pop(volume.id, None)
         self.exports = {one for one in self.exports if one[0] != volume.id}
+
+    def release(self, volume: Volume) -> None:
+        self._enter("release", volume.id)
+        if volume.id in self.snapshots.values():
+            raise PermanentError(f"Volume {volume.id} has snapshots.")
+        if self.sizes.pop(volume.id, None) is not None:
+            self.released.add(volume.id)
+        self.exports = {one for one in self.exports if one[0] != volume.id}
+
+    def release_snapshot(self, snapshot: Snapshot) -> None:
+        self._enter("release_snapshot", snapshot.id)
+        if self.snapshots.pop(snapshot.id, None) is not None:
+            self.released.add(snapshot.id)
+
+    def overwrite(self, volume: Volume, image: Image, *, turn: str) -> None:
+        self._enter("overwrite", volume.id)
+        self._require(volume.id)
+        if turn in self.turns:
+            return
+        if any(ident == volume.id for ident, _ in self.exports):
+            raise PermanentError(f"Volume {volume.id} is exported.")
+        self.contents[volume.id] = _content(image)
+        self.turns.add(turn)
 
     def revert(self, volume: Volume, snapshot: Snapshot, *, turn: str) -> None:
         self._enter("revert", volume.id)
@@ -133,6 +166,8 @@ class FakeDriver(Driver):
     def snapshot(self, snapshot: Snapshot) -> None:
         self._enter("snapshot", snapshot.id)
         self._require(snapshot.volume_id)
+        if snapshot.id in self.released:
+            raise PermanentError(f"Snapshot {snapshot.id} was released.")
         self.snapshots[snapshot.id] = snapshot.volume_id
 
     def delete_snapshot(self, snapshot: Snapshot) -> None:
@@ -158,3 +193,10 @@ class FakeDriver(Driver):
             *(Item("snapshot", ident, volume_id=one) for ident, one in self.snapshots.items()),
             *(Item("export", ident, host=host) for ident, host in self.exports),
         ]
+
+
+def _content(image: Image) -> str:
+    """What the image's file holds; where files are not real, which one it is."""
+    if not image.path.exists():
+        return str(image.path)
+    return image.path.read_bytes()[:100].decode(errors="replace")

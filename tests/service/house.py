@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import msgspec
 
 from breezeblock.api.application import Application
 from breezeblock.api.routes import ROUTES
@@ -23,6 +24,8 @@ from breezeblock.auth.authenticators import Authenticator
 from breezeblock.bus.memory import MemoryBus
 from breezeblock.config import Config, build
 from breezeblock.drivers.backend import Backend
+from breezeblock.images.base import ImageService
+from breezeblock.images.opening import open_images, open_staging
 from breezeblock.model.invariants.operations import WAITS
 from breezeblock.model.volumes import Volume
 from breezeblock.operations.engine import Engine
@@ -52,6 +55,7 @@ class House(Cloud):
 
     drivers: list[FakeDriver] = field(default_factory=list)
     engine: Engine | None = None
+    images: Path = Path("unused")
 
     @property
     def driver(self) -> FakeDriver:
@@ -61,6 +65,13 @@ class House(Cloud):
         """Wait until no operation is open but those that wait for a client."""
         while await self.app.store.read(_open_operations):
             await asyncio.sleep(0.01)
+
+    def image(self, file: str = "debian.raw", content: bytes = b"Debian", **said: Any) -> str:
+        """An image file in the folder, and what is said beside it; its name."""
+        (self.images / file).write_bytes(content)
+        if said:
+            (self.images / f"{file}.json").write_bytes(msgspec.json.encode(said))
+        return file
 
     async def volume(self, size: int = 1, caller: Caller | None = None, **wishes: Any) -> str:
         """A new volume, made by the API and settled; its id."""
@@ -181,7 +192,9 @@ async def open_house(
 
     `database` is a SQLAlchemy URL; by default SQLite in the directory.
     """
-    config = build({"host": "node1", **settings})
+    config = build({"host": "node1", "data": str(directory), **settings})
+    (directory / "images").mkdir(exist_ok=True)
+    images = open_images(config)
     known = list(drivers) if drivers is not None else [FakeDriver()]
     zone_of = list(zones)
     backends = [
@@ -194,12 +207,12 @@ async def open_house(
     schema.upgrade(store)
     await schema.ensure_default_type(store, config.default_volume_type)
     store.on_commit = partial(send_wakes, bus)
-    engine = _engine(config, store, bus, backends)
+    engine = _engine(config, store, bus, backends, images)
     await engine.start()
     await _serve(engine, backends)
     waiter = Waiter(store, bus, "tests")
     await waiter.start()
-    app = Application(config, store, waiter)
+    app = Application(config, store, waiter, images=images)
     asgi = make_app(
         block_storage(max_limit=config.api.max_limit),
         ROUTES,
@@ -211,21 +224,26 @@ async def open_house(
     transport = httpx2.ASGITransport(app=asgi)
     try:
         async with httpx2.AsyncClient(transport=transport, base_url="http://cloud") as client:
-            yield House(app, client, known, engine)
+            yield House(app, client, known, engine, directory / "images")
     finally:
         for backend in backends:
             backend.close()
         await engine.close()
         await bus.close()
+        await images.close()
         store.close()
 
 
-def _engine(config: Config, store: Store, bus: MemoryBus, backends: list[Backend]) -> Engine:
+def _engine(
+    config: Config, store: Store, bus: MemoryBus, backends: list[Backend], images: ImageService
+) -> Engine:
     doors = Doors(
         store,
         pools=PoolView(store, down_time=config.service_down_time, max_age=0.0),
         scheduling=Scheduling(load_filters(), load_weighers()),
         backends={backend.name: backend for backend in backends},
+        images=images,
+        staging=open_staging(config, images),
     )
     late = sweep_backend.overtaken
     return Engine(store, bus, REGISTRY, doors, explain, host="node1", poll=0.5, overtaken=late)

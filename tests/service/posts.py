@@ -42,6 +42,11 @@ async def _create_from_snapshot(house: House) -> Post:
     return Post("/volumes", {"volume": {"snapshot_id": snapshot}})
 
 
+@_post("POST /volumes from an image")
+async def _create_from_image(house: House) -> Post:
+    return Post("/volumes", {"volume": {"size": 1, "imageRef": house.image()}})
+
+
 @_post("POST /snapshots")
 async def _create_snapshot(house: House) -> Post:
     return Post("/snapshots", {"snapshot": {"volume_id": await house.volume(), "name": "one"}})
@@ -79,6 +84,13 @@ async def _create_qos_specs(house: House) -> Post:
 async def _extra_specs(house: House) -> Post:
     made = await house.new_type(new_id())
     return Post(f"/types/{made['id']}/extra_specs", {"extra_specs": {"a": "b"}}, "admin")
+
+
+@_post("POST /types/{type_id}/encryption")
+async def _encrypt(house: House) -> Post:
+    made = await house.new_type(new_id())
+    encryption = {"provider": "luks", "control_location": "front-end"}
+    return Post(f"/types/{made['id']}/encryption", {"encryption": encryption}, "admin")
 
 
 @_post("POST /types/{type_id}/action (addProjectAccess)")

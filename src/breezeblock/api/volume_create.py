@@ -12,17 +12,28 @@ from typing import Any
 import msgspec
 from msgspec import field
 
+from breezeblock.api import image_source
 from breezeblock.api.application import ApiCall, Application
 from breezeblock.api.scope import own_project, seen_by
 from breezeblock.api.volume_views import Beside, detail
+from breezeblock.images.base import Image
 from breezeblock.model import snapshots as snapshot_rules
 from breezeblock.model import volumes as rules
+from breezeblock.model.encryptions import refuse_volumes
 from breezeblock.model.errors import InvalidInput, NotFound, OverQuota
 from breezeblock.model.ids import new_id
 from breezeblock.model.volume_types import VolumeType
 from breezeblock.model.volumes import Volume
 from breezeblock.scheduler.request import hinted_ids
-from breezeblock.store import quotas, services, snapshots, volume_types, volumes
+from breezeblock.store import (
+    default_types,
+    encryptions,
+    quotas,
+    services,
+    snapshots,
+    volume_types,
+    volumes,
+)
 from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.web.faults import Fault
 from breezeblock.web.microversion import Version
@@ -97,18 +108,20 @@ class Start:
 
     origin: Origin
     size: int
-    volume_type_id: str
+    volume_type_id: str | None
     zone: str | None
     bootable: bool
     image_metadata: dict[str, str]
+    type_named: str | None = None
 
 
 async def create(call: ApiCall) -> dict[str, Any]:
     body: CreateVolume = call.body
     _refuse_what_cannot_be(call, body.volume)
     hints = _checked_hints(body.hints)
+    wanted, image = await _with_image(call, body.volume)
     volume, volume_type = await call.app.store.write(
-        lambda tx: _create(tx, call, body.volume, hints)
+        lambda tx: _create(tx, call, wanted, image, hints)
     )
     known = Beside({volume_type.id: volume_type.name}, {})
     return {"volume": detail(call, volume, known, extended=False)}
@@ -124,13 +137,30 @@ def _refuse_what_cannot_be(call: ApiCall, wanted: NewVolume) -> None:
     sources = [one for one in (wanted.snapshot_id, wanted.source_volid, image, backup) if one]
     if len(sources) > 1:
         raise InvalidInput("snapshot_id, source_volid, imageRef, backup_id: only one may be given.")
-    if image:
-        raise InvalidInput("imageRef: this deployment has no image service to read images from.")
     if backup:
         raise InvalidInput("backup_id: this deployment has no backup service.")
     group = wanted.group_id if call.at_least(3, 13) else None
     if group or wanted.consistencygroup_id:
         raise NotFound("Group", group or wanted.consistencygroup_id or "")
+
+
+async def _with_image(call: ApiCall, wanted: NewVolume) -> tuple[NewVolume, Image | None]:
+    """The image that the volume is to be made from; or the snapshot that such an image stands for.
+
+    Raises InvalidInput, Conflict, Forbidden, Unavailable.
+    """
+    named = wanted.image_ref or wanted.image_id
+    if not named:
+        return wanted, None
+    call.require("volume:create_from_image")
+    key = "imageRef" if wanted.image_ref else "image_id"
+    image = await image_source.find(call, named, key)
+    snapshot = image_source.snapshot_meant(image) if call.at_least(3, 46) else None
+    if snapshot is not None:
+        return msgspec.structs.replace(wanted, snapshot_id=snapshot), None
+    if wanted.size:
+        image_source.check_usable(image, wanted.size, key)
+    return wanted, image
 
 
 def _checked_hints(hints: Hints | None) -> dict[str, Any]:
@@ -149,13 +179,14 @@ def _checked_hints(hints: Hints | None) -> dict[str, Any]:
 
 
 def _create(
-    tx: WriteTx, call: ApiCall, wanted: NewVolume, hints: dict[str, Any]
+    tx: WriteTx, call: ApiCall, wanted: NewVolume, image: Image | None, hints: dict[str, Any]
 ) -> tuple[Volume, VolumeType]:
-    start = _start(tx, call, wanted)
+    start = _of_image(image) if image else _start(tx, call, wanted)
     volume_type = _volume_type(tx, call, wanted, start)
+    refuse_volumes(encryptions.find(tx, volume_type.id), volume_type.name)
     size = wanted.size or (start.size if start else None)
-    if size is None:
-        raise InvalidInput("size: it is needed unless the volume has a source.")
+    if not size:
+        raise InvalidInput("size: it is needed unless the volume is made of another or a snapshot.")
     if start and size < start.size:
         raise InvalidInput(f"size: {size} is less than the source's {start.size} GiB.")
     rules.check_size(size, volume_type.extra_specs)
@@ -194,6 +225,18 @@ def _create(
     return volume, volume_type
 
 
+def _of_image(image: Image) -> Start:
+    return Start(
+        Origin("image", image.id),
+        size=0,
+        volume_type_id=None,
+        zone=None,
+        bootable=True,
+        image_metadata=image_source.metadata(image),
+        type_named=image.properties.get(image_source.VOLUME_TYPE),
+    )
+
+
 def _start(tx: ReadTx, call: ApiCall, wanted: NewVolume) -> Start | None:
     project = seen_by(call)
     if wanted.snapshot_id:
@@ -217,17 +260,30 @@ def _start(tx: ReadTx, call: ApiCall, wanted: NewVolume) -> Start | None:
 def _volume_type(tx: ReadTx, call: ApiCall, wanted: NewVolume, start: Start | None) -> VolumeType:
     if wanted.volume_type:
         chosen = volume_types.resolve(tx, wanted.volume_type, seen_by(call))
-        if start and chosen.id != start.volume_type_id:
+        if start and start.volume_type_id and chosen.id != start.volume_type_id:
             _check_same_backend(tx, call, chosen, volume_types.get(tx, start.volume_type_id))
         return chosen
-    if start:
+    if start and start.volume_type_id:
         return volume_types.get(tx, start.volume_type_id)
+    if start and start.type_named:
+        return _type_of_image(tx, call, start.type_named)
+    if own := default_types.of_project(tx, call.identity.project_id, seen_by(call)):
+        return own
     name = call.app.config.default_volume_type
     try:
         return volume_types.resolve(tx, name)
     except NotFound:
         # The client did nothing wrong: the operator has to make the type or configure another.
         raise Fault(500, f"The configured default volume type {name} does not exist.") from None
+
+
+def _type_of_image(tx: ReadTx, call: ApiCall, name: str) -> VolumeType:
+    try:
+        return volume_types.resolve(tx, name, seen_by(call))
+    except NotFound:
+        raise InvalidInput(
+            f"volume_type: the image asks for {name}, which could not be found; name another."
+        ) from None
 
 
 def _check_same_backend(tx: ReadTx, call: ApiCall, chosen: VolumeType, before: VolumeType) -> None:

@@ -12,6 +12,7 @@ from breezeblock.images.base import ImageService
 from breezeblock.images.folder import Folder
 from breezeblock.images.glance import FixedToken, Glance
 from breezeblock.images.scratch import Scratch
+from breezeblock.images.staging import Staging
 
 
 def open_images(config: Config) -> ImageService:
@@ -22,9 +23,10 @@ def open_images(config: Config) -> ImageService:
     return Glance(images.endpoint, _own_identity(config))
 
 
-def open_scratch(config: Config) -> Scratch:
-    """Where a volume service keeps images on their way."""
-    return Scratch(Path(config.images.scratch or config.data_dir / "scratch").absolute(), "image-")
+def open_staging(config: Config, service: ImageService) -> Staging:
+    """How a volume service fetches images, and where it keeps those on their way."""
+    scratch = Path(config.images.scratch or config.data_dir / "scratch").absolute()
+    return Staging(service, Scratch(scratch, "image-"), config.images.max_virtual_gigabytes)
 
 
 def _own_identity(config: Config) -> httpx2.Auth | None:

@@ -14,7 +14,7 @@ import msgspec
 from breezeblock.model.errors import Conflict, InvalidState
 from breezeblock.model.volumes import FREE_TO_MIGRATE, Volume
 
-ALONE = frozenset({"reverting", "unmanaging", "uploading"})
+ALONE = frozenset({"downloading", "reverting", "unmanaging", "uploading"})
 """Statuses in which no host is let in: the content is replaced or read, or is ours no more."""
 
 

@@ -184,7 +184,7 @@ class Engine:
         try:
             data = msgspec.convert(held.data, workflow.data)
             return await workflow.step(held.step)(Run(held, data, self.doors))
-        except StoreUnavailable:
+        except (Fenced, StoreUnavailable):
             raise
         except Exception as error:
             verdict = self.explain(error)

@@ -20,7 +20,7 @@ from breezeblock.bus.base import Bus
 from breezeblock.config import Config, ConfigError
 from breezeblock.drivers.backend import Backend
 from breezeblock.images.base import ImageService
-from breezeblock.images.opening import open_images, open_scratch
+from breezeblock.images.opening import open_images, open_staging
 from breezeblock.model.ids import new_id
 from breezeblock.operations.engine import Engine
 from breezeblock.operations.explain import explain
@@ -192,9 +192,9 @@ class Process:
         compute: ComputeClient,
         images: ImageService,
     ) -> Doors:
-        config, scratch = self.config, open_scratch(self.config)
+        config, staging = self.config, open_staging(self.config, images)
         if backends:
-            await asyncio.to_thread(scratch.clear)
+            await asyncio.to_thread(staging.scratch.clear)
         return Doors(
             store,
             pools=PoolView(store, down_time=config.service_down_time),
@@ -202,7 +202,7 @@ class Process:
             backends=backends,
             servers=compute,
             images=images,
-            scratch=scratch,
+            staging=staging,
         )
 
     async def _start_compute(self) -> None:

@@ -1,8 +1,9 @@
-"""Create a volume: empty, from a snapshot, or from another volume.
+"""Create a volume: empty, from a snapshot, from another volume, or from an image.
 
     api        submit     checks, quota, the volume's row in `creating`
     scheduler  schedule   ranks the pools that fit and keeps the reasons of those that do not
-    backend    build      tries one pool after the other until a driver succeeds
+    backend    build      tries one pool after the other until a driver succeeds; an image is
+                          fetched before, the volume is then `downloading`
 
 Whatever happens, the volume ends in `available` or in `error`, and an error leaves a message that
 says why. Retries are safe because the driver names what it makes by the volume's UUID.
@@ -16,6 +17,7 @@ import msgspec
 import structlog
 
 from breezeblock.drivers.base import DriverError, Source, StillWorking, TemporaryError
+from breezeblock.drivers.base import Volume as DriverVolume
 from breezeblock.model import messages as events
 from breezeblock.model.errors import Failure
 from breezeblock.model.operation import Operation
@@ -28,11 +30,13 @@ from breezeblock.operations.submit import submit as submit_operation
 from breezeblock.operations.workflow import Again, Done, Failed, Next, Outcome, Run, Workflow
 from breezeblock.scheduler.ranking import READINESS, Ranking, rank
 from breezeblock.scheduler.request import Request, hinted_volumes
-from breezeblock.store import messages, qos_specs, quotas, services, snapshots, volumes
+from breezeblock.store import attachments, messages, qos_specs, quotas, services, snapshots, volumes
+from breezeblock.store.operations import Fenced
 from breezeblock.store.services import VOLUME
-from breezeblock.store.store import ReadTx, WriteTx
+from breezeblock.store.store import ReadTx, StoreUnavailable, WriteTx
 from breezeblock.workflows import sweep_backend
 from breezeblock.workflows.doors import SCHEDULER, as_driver_snapshot, as_driver_volume, queue_of
+from breezeblock.workflows.from_image import Filling
 
 log = structlog.get_logger()
 
@@ -55,11 +59,12 @@ DOWN = Failure(
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """What the volume starts from; `pool` is where that is, and the new volume has to go."""
+    """What the volume starts from; `pool` is where that is, and the new volume has to go. Images
+    are nowhere in particular."""
 
-    kind: Literal["volume", "snapshot"]
+    kind: Literal["volume", "snapshot", "image"]
     id: str
-    pool: str
+    pool: str = ""
 
 
 class Data(msgspec.Struct, frozen=True):
@@ -102,7 +107,7 @@ async def schedule(run: Run[Data]) -> Outcome:
         extra_specs=data.extra_specs,
         hints=data.hints,
         availability_zones=data.availability_zones,
-        only=data.origin.pool if data.origin else None,
+        only=(data.origin.pool or None) if data.origin else None,
         locations=located,
     )
     chosen = run.doors.scheduling
@@ -145,12 +150,36 @@ async def build(run: Run[Data]) -> Outcome:
     volume, source, qos = await run.doors.store.read(lambda tx: _to_build(tx, run.operation, data))
     if volume is None:
         return Failed(_gone())
-    backend = data.pool.partition("#")[0]
     wanted = as_driver_volume(volume, extra_specs=data.extra_specs, qos=qos, pool=data.pool)
-    try:
+    if data.origin is None or data.origin.kind != "image":
+        return await _make(run, volume, wanted, source)
+    if volume.status == "creating":
+        return Again(data=data, settle=lambda tx: _begin_download(tx, volume.id))
+    filling = Filling(run)
+    async with filling.image(data.origin.id, volume.size) as image:
+        return await _make(run, volume, wanted, image, filling)
+
+
+async def _make(
+    run: Run[Data],
+    volume: Volume,
+    wanted: DriverVolume,
+    source: Source,
+    filling: Filling | None = None,
+) -> Outcome:
+    """Call the driver. While it is filled from an image (`filling`) this waits for its end."""
+    data = run.data
+    backend = data.pool.partition("#")[0]
+
+    async def create() -> None:
         await run.doors.call(backend, lambda driver: driver.create, wanted, source)
+
+    try:
+        await (filling.driver(create) if filling else create())
+    except (Fenced, StoreUnavailable):
+        raise
     except StillWorking as error:
-        return Again(after=error.retry_after, data=data, note=str(error))
+        return Again(error.retry_after, data=data, note=str(error), progress=error.progress)
     except Exception as error:
         if isinstance(error, TemporaryError) and run.operation.attempts < TRIES_PER_POOL:
             raise
@@ -241,12 +270,17 @@ def _to_build(
 
 
 def _source(tx: ReadTx, origin: Origin | None) -> Source:
-    if origin is None:
+    """What the database knows of it; images are fetched."""
+    if origin is None or origin.kind == "image":
         return None
     if origin.kind == "volume":
         return as_driver_volume(volumes.get(tx, origin.id))
     snapshot = snapshots.get(tx, origin.id)
     return as_driver_snapshot(snapshot, volumes.get(tx, snapshot.volume_id))
+
+
+def _begin_download(tx: WriteTx, volume_id: str) -> None:
+    volumes.transition(tx, volume_id, {"creating"}, "downloading")
 
 
 def _place(tx: WriteTx, volume_id: str, pool: str) -> None:
@@ -269,12 +303,14 @@ def _made(tx: WriteTx, volume: Volume, pool: str, zone: str) -> None:
     volumes.transition(
         tx,
         volume.id,
-        {"creating"},
+        {"creating", "downloading"},
         "available",
         host=pool,
         service_uuid=known.get(backend),
         availability_zone=volume.availability_zone or zone,
     )
+    if volume.status == "downloading":  # somebody may have reserved it meanwhile
+        attachments.settle_volume(tx, volume.id)
 
 
 def _settle_failure(tx: WriteTx, operation: Operation, data: Data, failure: Failure) -> None:

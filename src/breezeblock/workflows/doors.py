@@ -10,7 +10,7 @@ from breezeblock.drivers.backend import Backend
 from breezeblock.drivers.base import Snapshot, TemporaryError
 from breezeblock.drivers.base import Volume as DriverVolume
 from breezeblock.images.base import ImageService
-from breezeblock.images.scratch import Scratch
+from breezeblock.images.staging import Staging
 from breezeblock.model.snapshots import Snapshot as SnapshotRow
 from breezeblock.model.volumes import Volume
 from breezeblock.scheduler.filters import Filter
@@ -41,7 +41,7 @@ class Scheduling:
 @dataclass
 class Doors:
     """What a process offers its steps. A scheduler has `pools`; a volume service `backends`,
-    `images`, and a place for those on their way."""
+    `images`, and `staging` for those on their way."""
 
     store: Store
     pools: PoolView | None = None
@@ -49,7 +49,7 @@ class Doors:
     backends: Mapping[str, Backend] = field(default_factory=dict)
     servers: ServerEvents | None = None
     images: ImageService | None = None
-    scratch: Scratch | None = None
+    staging: Staging | None = None
 
     def backend(self, name: str) -> Backend:
         """The backend, which this process must serve: the queue brought the work here."""

@@ -1,0 +1,84 @@
+"""What the workflows that fill a volume with an image have in common: the image is fetched, and the
+driver waited for, in one step, so that the file is there as long as somebody reads it.
+
+Such a step may last for hours. Every few seconds it shows how far it is, and so learns when another
+worker has taken it over: then it stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from breezeblock.drivers.base import Image, StillWorking, TemporaryError
+from breezeblock.images.inspection import GIB, Refused
+from breezeblock.model.errors import Failure, NotFound, OperationFailed, Unavailable
+from breezeblock.operations.workflow import Run
+from breezeblock.store.store import StoreUnavailable
+
+INTERVAL = 2.0
+"""Seconds between two reports of how far a step is."""
+AGAIN = 5.0
+"""Seconds until an image service that does not answer is asked again."""
+
+
+class Filling:
+    """One run of such a step. Its progress: half of it is fetching, half writing."""
+
+    def __init__(self, run: Run[Any]) -> None:
+        self._run = run
+        self._told = asyncio.get_running_loop().time()
+
+    @contextlib.asynccontextmanager
+    async def image(self, image_id: str, size: int) -> AsyncIterator[Image]:
+        """The image as a driver takes it, fit for `size` GiB; its file goes with the body.
+
+        Raises OperationFailed when this image will not do, whatever the backend; TemporaryError.
+        """
+        operation = self._run.operation
+        name = f"{operation.id}-{operation.epoch}"
+        try:
+            async with self._run.doors.staging.fetch(image_id, name, self._fetched) as staged:
+                if staged.virtual_bytes > size * GIB:
+                    raise Refused(
+                        f"The disk in it has {staged.virtual_bytes} bytes, "
+                        f"which do not fit into {size} GiB."
+                    )
+                yield Image(staged.path, staged.format, staged.virtual_bytes)
+        except (Refused, NotFound) as error:
+            raise OperationFailed(_refused(str(error))) from error
+        except Unavailable as error:
+            raise TemporaryError(str(error), retry_after=AGAIN) from error
+        except OSError as error:
+            raise TemporaryError(f"No room for the image: {error}.", retry_after=AGAIN) from error
+
+    async def driver(self, call: Callable[[], Awaitable[None]]) -> None:
+        """Call the driver until it has done it. Raises what it raises, but not StillWorking."""
+        while True:
+            try:
+                return await call()
+            except StillWorking as error:
+                await self._at(50.0 + (error.progress or 0) / 2)
+                await asyncio.sleep(error.retry_after)
+
+    async def _fetched(self, percent: float) -> None:
+        await self._at(percent / 2)
+
+    async def _at(self, percent: float) -> None:
+        """Say so now and then. Raises Fenced."""
+        now = asyncio.get_running_loop().time()
+        if now - self._told >= INTERVAL:
+            self._told = now
+            with contextlib.suppress(StoreUnavailable):
+                await self._run.report(int(percent))
+
+
+def _refused(why: str) -> Failure:
+    return Failure(
+        code="image-refused",
+        message="No volume can be made of the image.",
+        cause=why,
+        remedy="Choose another image, or upload this one again.",
+    )
