@@ -11,6 +11,11 @@ from dataclasses import replace
 from typing import Any
 
 from breezeblock.model.ids import new_id
+from breezeblock.operations.submit import Caller, submit
+from breezeblock.store import operations, volumes
+from breezeblock.store.store import WriteTx
+from breezeblock.workflows import extend_volume
+from tests.service.catalog_fixture import PROJECT
 from tests.service.house import House
 from tests.service.mortal import Post
 
@@ -143,6 +148,14 @@ async def _revert(house: House) -> Post:
     return Post(f"/volumes/{volume}/action", {"revert": {"snapshot_id": snapshot}})
 
 
+@_post("POST /snapshots/{snapshot_id}/action (os-update_snapshot_status)")
+async def _report_snapshot(house: House) -> Post:
+    ident = await house.snapshot(await house.volume())
+    await house.put_snapshot(ident, status="creating")
+    body = {"os-update_snapshot_status": {"status": "available", "progress": "100%"}}
+    return Post(f"/snapshots/{ident}/action", body)
+
+
 async def _offer(house: House) -> Post:
     return Post(TRANSFERS, {"transfer": {"volume_id": await house.volume(), "name": "one"}})
 
@@ -208,12 +221,28 @@ async def _on_two_hosts(house: House) -> str:
     return ident
 
 
+async def _that_waits_for_its_host(house: House) -> str:
+    """A volume that has grown, while its server is being told; nobody here tells it."""
+    ident = await house.volume(3)
+    caller = Caller(PROJECT, "member-user", "req")
+    data = extend_volume.Data(new_size=3, old_size=1)
+
+    def tell(tx: WriteTx) -> None:
+        volumes.update(tx, ident, status="extending", previous_status="available")
+        work = submit(tx, extend_volume.WORKFLOW, caller, ident, data, "volume.elsewhere")
+        operations.amend(tx, work, step="announce")
+
+    await house.app.store.write(tell)
+    return ident
+
+
 _initialize = ("os-initialize_connection", {"connector": CONNECTOR})
 _attach = ("os-attach", {"mountpoint": "/dev/vdb", "host_name": "compute1"})
 _in_use = (("os-reserve", None), _initialize, _attach)
 _image_metadata = ("os-set_image_metadata", {"metadata": {"k": "v"}})
 
 _action("os-extend", {"new_size": 3})
+_action("os-extend_volume_completion", {"error": True}, "admin", volume=_that_waits_for_its_host)
 _action("os-set_bootable", {"bootable": True})
 _action("os-update_readonly_flag", {"readonly": True})
 _action("os-force_delete", role="admin")

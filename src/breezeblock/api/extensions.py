@@ -15,6 +15,7 @@ UPDATED = "2026-01-01T00:00:00+00:00"
 EXTENSIONS = {
     "OS-SCH-HNT": ("SchedulerHints", "Pass hints to the scheduler when a volume is created."),
     "capabilities": ("Capabilities", "What a backend can do."),
+    "encryption": ("VolumeTypeEncryption", "How volumes of a type are to be encrypted."),
     "os-admin-actions": ("AdminActions", "Actions on volumes and snapshots for operators."),
     "os-availability-zone": ("AvailabilityZones", "List availability zones."),
     "os-extended-services": ("ExtendedServices", "Why a service is disabled."),
@@ -33,6 +34,7 @@ EXTENSIONS = {
     "os-vol-mig-status-attr": ("VolumeMigStatusAttribute", "Whether a volume is being migrated."),
     "os-vol-tenant-attr": ("VolumeTenantAttribute", "The project that owns a volume."),
     "os-volume-actions": ("VolumeActions", "Attach, detach, extend and other actions on volumes."),
+    "os-volume-encryption-metadata": ("VolumeEncryptionMetadata", "How a volume is encrypted."),
     "os-volume-type-access": ("VolumeTypeAccess", "Which projects may use a private type."),
     "qos-specs": ("Qos_specs_manage", "Limits that volume types give their volumes."),
     "scheduler-stats": ("Scheduler_stats", "Pools as the scheduler sees them."),
