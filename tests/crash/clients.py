@@ -51,6 +51,14 @@ def snapshot(world: World, _known: Known) -> str:
     return found[0].status if found else "none"
 
 
+def let_go(world: World, known: Known) -> str:
+    """The volume's status and its snapshots', and the kinds of what is kept and not ours."""
+    kinds = {known.volume: "volume", getattr(known, "snapshot", ""): "snapshot"}
+    kept = sorted(kinds[one] for driver in world.drivers for one in driver.released)
+    words = [volume(world, known), snapshot(world, known)]
+    return " ".join([*words, *(f"kept {kind}" for kind in kept)])
+
+
 def put_back(world: World, known: Known) -> str:
     """The volume's status, the snapshot's, and `done` when the volume holds what that holds."""
     words = [volume(world, known), snapshot(world, known)]
@@ -117,6 +125,13 @@ async def legacy_connected(world: World, known: Known) -> None:
     ):
         reply = await world.ask("POST", f"/volumes/{known.volume}/action", {action: value})
         assert reply.status < 300, reply.json
+
+
+async def legacy_let_in(world: World, known: Known) -> None:
+    await made(world, known)
+    action = {"os-initialize_connection": {"connector": HOST}}
+    reply = await world.ask("POST", f"/volumes/{known.volume}/action", action)
+    assert reply.status == 200, reply.json
 
 
 async def reserved(world: World, known: Known, **wishes: Any) -> None:
@@ -247,6 +262,19 @@ async def in_turn(world: World, known: Known, actions: tuple[str, ...]) -> Reply
         if reply.status >= 300:
             break
     return reply
+
+
+async def letting_go_of_snapshot(world: World, known: Known) -> Reply:
+    path = f"/snapshots/{known.snapshot}/action"
+    return await world.call("POST", path, {"os-unmanage": None}, role="admin")
+
+
+async def letting_go_and(world: World, known: Known, action: dict[str, Any]) -> Reply:
+    """Something an administrator does while a volume is being unmanaged."""
+    reply = await acting("os-unmanage", role="admin")(world, known)
+    if reply.status != 202:
+        return reply
+    return await world.call("POST", f"/volumes/{known.volume}/action", action, role="admin")
 
 
 def resetting_snapshot(status: str) -> Act:

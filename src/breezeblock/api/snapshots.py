@@ -27,7 +27,12 @@ from breezeblock.web.types import (
     Text,
     Uuid,
 )
-from breezeblock.workflows import check_snapshot, create_snapshot, delete_snapshot
+from breezeblock.workflows import (
+    check_snapshot,
+    create_snapshot,
+    delete_snapshot,
+    unmanage_snapshot,
+)
 from breezeblock.workflows.cancel import Reason, cancel_on_snapshot
 
 _TEXTS = (
@@ -193,6 +198,16 @@ async def force_delete(call: ApiCall) -> None:
     await call.app.store.write(remove)
 
 
+async def unmanage(call: ApiCall) -> None:
+    """Forget the snapshot; the backend keeps its bytes."""
+
+    def submit(tx: WriteTx) -> None:
+        snapshot = locked_snapshot(tx, call, "snapshot_extension:snapshot_unmanage")
+        unmanage_snapshot.submit(tx, call.app.caller(call), snapshot)
+
+    await call.app.store.write(submit)
+
+
 async def reset_status(call: ApiCall) -> None:
     """Write the status that was asked for; a look at the backend makes it the true one."""
     status = call.body.status.lower()
@@ -274,6 +289,15 @@ ROUTES: tuple[Route, ...] = (
         action="os-force_delete",
         success=202,
         summary="Delete a snapshot whatever its status",
+        tags=_TAGS,
+    ),
+    Route(
+        "POST",
+        "/snapshots/{snapshot_id}/action",
+        unmanage,
+        action="os-unmanage",
+        success=202,
+        summary="Forget a snapshot and leave its data on the backend",
         tags=_TAGS,
     ),
 )

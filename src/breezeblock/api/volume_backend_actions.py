@@ -1,4 +1,4 @@
-"""Actions that change what a backend holds of a volume as a whole: put it back to its snapshot."""
+"""Actions that change what a backend holds of a volume as a whole: put it back, or let go of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from breezeblock.store import attachments, snapshots
 from breezeblock.store.store import WriteTx
 from breezeblock.web.routes import Route
 from breezeblock.web.types import LooseBody
-from breezeblock.workflows import revert_volume
+from breezeblock.workflows import revert_volume, unmanage_volume
 
 
 class Revert(LooseBody, frozen=True):
@@ -31,8 +31,19 @@ async def revert(call: ApiCall) -> None:
     await call.app.store.write(submit)
 
 
+async def unmanage(call: ApiCall) -> None:
+    """Forget the volume; the backend keeps its bytes."""
+
+    def submit(tx: WriteTx) -> None:
+        volume = locked_volume(tx, call, "volume_extension:volume_unmanage")
+        unmanage_volume.submit(tx, call.app.caller(call), volume)
+
+    await call.app.store.write(submit)
+
+
 ROUTES: tuple[Route, ...] = (
     volume_action(
         "revert", revert, "Put a volume back to its latest snapshot", Revert, since="3.40"
     ),
+    volume_action("os-unmanage", unmanage, "Forget a volume and leave its data on the backend"),
 )

@@ -48,6 +48,15 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 def check_delete(snapshot: Snapshot, *, force: bool = False) -> None:
     """Whether a snapshot may be deleted."""
+    _check_removal("deleted", snapshot, force=force)
+
+
+def check_unmanage(snapshot: Snapshot) -> None:
+    """Whether we may let go of a snapshot."""
+    _check_removal("unmanaged", snapshot, force=False)
+
+
+def _check_removal(what: str, snapshot: Snapshot, *, force: bool) -> None:
     if snapshot.group_snapshot_id:
         raise InvalidState(f"Snapshot {snapshot.id} belongs to a group snapshot.")
     if not force and snapshot.status not in ("available", "error"):

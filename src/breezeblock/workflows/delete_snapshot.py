@@ -42,22 +42,23 @@ def submit(tx: WriteTx, caller: Caller, snapshot: Snapshot, *, force: bool = Fal
 
 async def remove(run: Run[Data]) -> Outcome:
     """Remove the snapshot from the backend; what is gone already is fine."""
-    found = await run.doors.store.read(lambda tx: _to_remove(tx, run.operation))
+    found = await run.doors.store.read(lambda tx: to_remove(tx, run.operation))
     if found is None:
         return Done(note="was cut short")
     snapshot, volume = found
     frozen = as_driver_snapshot(snapshot, volume)
     await run.doors.call(volume.backend, lambda driver: driver.delete_snapshot, frozen)
-    return Done(settle=lambda tx: _forget(tx, snapshot))
+    return Done(settle=lambda tx: forget(tx, snapshot))
 
 
-def _to_remove(tx: ReadTx, held: Operation) -> tuple[Snapshot, Volume] | None:
-    """Nothing when the deletion was cut short while its worker was frozen: an administrator may
-    have kept the snapshot (what the worker records is refused)."""
+def to_remove(tx: ReadTx, held: Operation) -> tuple[Snapshot, Volume] | None:
+    """Nothing when the work was cut short while its worker was frozen: an administrator may have
+    kept the snapshot (what the worker records is refused)."""
     return snapshot_and_volume(tx, held.resource_id) if operations.is_held(tx, held) else None
 
 
-def _forget(tx: WriteTx, snapshot: Snapshot) -> None:
+def forget(tx: WriteTx, snapshot: Snapshot) -> None:
+    """Remove the row and give back what it used, in one."""
     type_name = volume_types.get(tx, snapshot.volume_type_id).name
     used = of_snapshot(snapshot.size, type_name, count=-1, consumes=snapshot.consumes_quota)
     quotas.charge(tx, snapshot.project_id, used, {})

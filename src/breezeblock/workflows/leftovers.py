@@ -3,6 +3,10 @@
 The database knows no such object there, but our own record of work does: it was made by us, and we
 have deleted it, never finished it, or given it a place elsewhere. What no record explains (a row
 that somebody has removed by hand, too) may be somebody's data: it is an orphan, and stays.
+
+What we have let go of (`unmanage_volume`, `unmanage_snapshot`) is somebody's data by our own
+record. Should the backend take it for ours still, or again after a call that came late, it is let
+go of once more.
 """
 
 from __future__ import annotations
@@ -18,6 +22,8 @@ from breezeblock.drivers.base import Snapshot as DriverSnapshot
 from breezeblock.drivers.base import Volume as DriverVolume
 from breezeblock.model.invariants.facts import Violation
 from breezeblock.model.operation import Operation
+from breezeblock.model.snapshots import Snapshot
+from breezeblock.model.volumes import Volume
 from breezeblock.operations.workflow import Run
 from breezeblock.store import operations, snapshots, volumes
 from breezeblock.store.store import ReadTx
@@ -26,9 +32,14 @@ log = structlog.get_logger()
 
 LEFTOVER = "leftover"
 """The rule that such an object breaks."""
+RELEASED = "released"
+"""The rule that an object breaks which was unmanaged and is still, or again, taken for ours."""
 GROWN = "grown"
 """The rule that a volume breaks whose growth was done and never recorded."""
 KINDS = ("volume", "snapshot")
+RELEASES = frozenset({"unmanage_volume", "unmanage_snapshot"})
+ENDS = RELEASES | {"delete_volume", "delete_snapshot"}
+"""Workflows after which a volume or snapshot is not there any more."""
 
 
 def judge(
@@ -36,8 +47,8 @@ def judge(
 ) -> list[Violation]:
     """The same differences, told apart by what follows from them; what can be put right first.
 
-    `leftover`s from orphans, volumes that have `grown` from those that shrank. What goes or stays
-    with its volume is told with that.
+    `leftover`s and what was `released` from orphans, volumes that have `grown` from those that
+    shrank. What goes or stays with its volume is told with that.
     """
     items = list(held)
     here = {item.id for item in items if item.kind == "volume"}
@@ -65,40 +76,62 @@ def judge(
 
 
 async def remove(run: Run[Any], backend: str, found: Iterable[Violation]) -> dict[str, str]:
-    """Remove the leftovers among these; id → why, for those that the backend would not."""
+    """Remove the leftovers among these, and let go of what was released; id → why, for those that
+    the backend would not."""
     refused = {}
     for one in found:
-        if one.rule != LEFTOVER or one.item is None:
+        if one.rule not in (LEFTOVER, RELEASED) or one.item is None:
             continue
         item = one.item
         # Looked at once more: removing the ones before it may have taken long.
-        if not await run.doors.store.read(lambda tx, item=item: is_leftover(tx, backend, item)):
+        if one.rule != await run.doors.store.read(lambda tx, item=item: rule_of(tx, backend, item)):
             continue
         try:
-            await _remove(run, backend, item)
+            await _remove(run, backend, item, one.rule)
         except Exception as error:
             log.warning("leftover stays", backend=backend, leftover=item.id, error=str(error))
             refused[item.id] = str(error)
         else:
-            log.warning("leftover removed", backend=backend, kind=item.kind, leftover=item.id)
+            log.warning(f"{one.rule} goes", backend=backend, kind=item.kind, leftover=item.id)
     return refused
 
 
-async def _remove(run: Run[Any], backend: str, item: Item) -> None:
-    size = item.size or 0
+async def _remove(run: Run[Any], backend: str, item: Item, rule: str) -> None:
+    size, keep = item.size or 0, rule == RELEASED
     if item.kind == "snapshot":
         frozen = DriverSnapshot(item.id, item.volume, size, item.pool)
-        await run.doors.call(backend, lambda driver: driver.delete_snapshot, frozen)
+        await run.doors.call(
+            backend,
+            lambda driver: driver.release_snapshot if keep else driver.delete_snapshot,
+            frozen,
+        )
     else:  # a volume, or what is left of one: its exports
         gone = DriverVolume(item.id, size, item.pool)
-        await run.doors.call(backend, lambda driver: driver.delete, gone)
+        await run.doors.call(
+            backend, lambda driver: driver.release if keep else driver.delete, gone
+        )
 
 
-def is_leftover(tx: ReadTx, backend: str, item: Item) -> bool:
-    """Whether our own records prove that the object is ours, and nobody's data."""
-    known = [one for one in operations.of_resource(tx, item.id) if one.resource_type in KINDS]
+def rule_of(tx: ReadTx, backend: str, item: Item) -> str:
+    """What our own records say of an object that the database does not know there."""
+    known = _work_on(tx, item)
     if not known or any(one.is_open for one in known):
-        return False
+        return "orphan"
+    if _was_released(known):
+        return RELEASED if _row_of(tx, item) is None else "orphan"
+    return LEFTOVER if _is_leftover(tx, backend, item, known) else "orphan"
+
+
+def _work_on(tx: ReadTx, item: Item) -> list[Operation]:
+    return [one for one in operations.of_resource(tx, item.id) if one.resource_type in KINDS]
+
+
+def _row_of(tx: ReadTx, item: Item) -> Volume | Snapshot | None:
+    return snapshots.find(tx, item.id) if item.kind == "snapshot" else volumes.find(tx, item.id)
+
+
+def _is_leftover(tx: ReadTx, backend: str, item: Item, known: list[Operation]) -> bool:
+    """Whether this work proves that the object is ours, and nobody's data."""
     if item.kind == "snapshot":
         if snapshots.find(tx, item.id) is not None:
             return False
@@ -121,6 +154,12 @@ def _was_deleted(known: list[Operation], kind: str) -> bool:
     return any(one.workflow == f"delete_{kind}" and one.state == "succeeded" for one in known)
 
 
+def _was_released(known: list[Operation]) -> bool:
+    """Whether the last that became of it is that we have let go of it."""
+    ends = [one.workflow for one in known if one.state == "succeeded" and one.workflow in ENDS]
+    return bool(ends) and ends[-1] in RELEASES
+
+
 def _was_left(operation: Operation, backend: str, pool: str) -> bool:
     """Whether a creation tried this pool and went on to the next."""
     tried = {one["pool"] for one in operation.data.get("tried", ())}
@@ -131,17 +170,16 @@ def _was_left(operation: Operation, backend: str, pool: str) -> bool:
 
 def _judged_orphan(tx: ReadTx, backend: str, one: Violation) -> Violation:
     assert one.item is not None
-    if not is_leftover(tx, backend, one.item):
+    rule, kind, ident = rule_of(tx, backend, one.item), one.item.kind, one.item.id
+    why = {LEFTOVER: "was deleted or lives elsewhere", RELEASED: "was unmanaged"}
+    if rule not in why:
         return one
-    kind, ident = one.item.kind, one.item.id
-    text = (
-        f"Backend {backend} still holds the {kind} {ident}, which was deleted or lives elsewhere."
-    )
-    return replace(one, rule=LEFTOVER, text=text)
+    text = f"Backend {backend} still holds the {kind} {ident}, which {why[rule]}."
+    return replace(one, rule=rule, text=text)
 
 
 def _order(one: Violation) -> int:
     """Snapshots before their volumes; what only people can judge last."""
-    if one.rule == LEFTOVER:
+    if one.rule in (LEFTOVER, RELEASED):
         return 0 if one.item is not None and one.item.kind == "snapshot" else 1
     return 3 if one.rule in ("orphan", "missing", "size") else 2

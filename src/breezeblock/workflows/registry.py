@@ -16,6 +16,8 @@ from breezeblock.workflows import (
     hold_volume,
     revert_volume,
     sweep_backend,
+    unmanage_snapshot,
+    unmanage_volume,
 )
 
 REGISTRY = Registry(
@@ -31,6 +33,8 @@ REGISTRY = Registry(
         hold_volume.WORKFLOW,
         check_volume.WORKFLOW,
         check_snapshot.WORKFLOW,
+        unmanage_volume.WORKFLOW,
+        unmanage_snapshot.WORKFLOW,
         sweep_backend.WORKFLOW,
     )
 )

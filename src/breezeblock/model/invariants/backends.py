@@ -8,7 +8,12 @@ from breezeblock.model.invariants.facts import Facts, Violation
 from breezeblock.model.inventory import Item
 from breezeblock.model.volumes import Volume
 
-MAY_BE_MISSING = frozenset({"creating", "deleting", "error", "error_deleting", "deleted"})
+MAY_BE_MISSING = frozenset(
+    {
+        *("creating", "deleting", "unmanaging"),
+        *("error", "error_deleting", "error_unmanaging", "deleted"),
+    }
+)
 """Statuses in which a volume or snapshot need not be on the backend, or not any more."""
 
 
