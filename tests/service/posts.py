@@ -222,7 +222,7 @@ async def _on_two_hosts(house: House) -> str:
 
 
 async def _that_waits_for_its_host(house: House) -> str:
-    """A volume that has grown, while its server is being told; nobody here tells it."""
+    """A volume that has grown, while its server is being told; no service here does that."""
     ident = await house.volume(3)
     caller = Caller(PROJECT, "member-user", "req")
     data = extend_volume.Data(new_size=3, old_size=1)
@@ -230,7 +230,7 @@ async def _that_waits_for_its_host(house: House) -> str:
     def tell(tx: WriteTx) -> None:
         volumes.update(tx, ident, status="extending", previous_status="available")
         work = submit(tx, extend_volume.WORKFLOW, caller, ident, data, "volume.elsewhere")
-        operations.amend(tx, work, step="announce")
+        operations.amend(tx, work, step="announce", due_at=tx.clock() + 3600.0)
 
     await house.app.store.write(tell)
     return ident

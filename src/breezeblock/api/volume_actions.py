@@ -34,6 +34,10 @@ class Extend(Body, frozen=True):
     new_size: Size
 
 
+class CompleteExtension(Body, frozen=True):
+    error: Bool | None = None
+
+
 class SetBootable(Body, frozen=True):
     bootable: Bool
 
@@ -83,6 +87,17 @@ async def extend(call: ApiCall) -> None:
         )
 
     await call.app.store.write(submit)
+
+
+async def complete_extension(call: ApiCall) -> None:
+    """The compute service says what became of a growth on its host."""
+    failed = bool(call.body.error)
+
+    def write(tx: WriteTx) -> None:
+        volume = locked_volume(tx, call, f"{ADMIN}:extend_volume_completion")
+        extend_volume.complete(tx, volume, failed=failed)
+
+    await call.app.store.write(write)
 
 
 async def set_bootable(call: ApiCall) -> None:
@@ -232,6 +247,12 @@ def volume_action(
 
 ROUTES: tuple[Route, ...] = (
     volume_action("os-extend", extend, "Grow a volume", Extend),
+    volume_action(
+        "os-extend_volume_completion",
+        complete_extension,
+        "Say what became of a growth on the host",
+        CompleteExtension,
+    ),
     volume_action(
         "os-set_bootable", set_bootable, "Set the bootable flag", SetBootable, success=200
     ),

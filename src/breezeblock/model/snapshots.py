@@ -61,7 +61,7 @@ def _check_removal(what: str, snapshot: Snapshot, *, force: bool) -> None:
         raise InvalidState(f"Snapshot {snapshot.id} belongs to a group snapshot.")
     if not force and snapshot.status not in ("available", "error"):
         raise InvalidState(
-            f"Snapshot {snapshot.id} cannot be deleted: its status is {snapshot.status}, "
+            f"Snapshot {snapshot.id} cannot be {what}: its status is {snapshot.status}, "
             "it must be available or error."
         )
 
@@ -100,3 +100,21 @@ def check_revert(
     if connected:
         raise Conflict(f"{refused}: a host is connected with it.")
     return latest
+
+
+REPORTABLE = {
+    "creating": ("creating", "available", "error"),
+    "deleting": ("deleting", "error_deleting"),
+}
+"""What may be said of a snapshot's progress, by its present status."""
+
+
+def check_report(snapshot: Snapshot, status: str) -> None:
+    """Whether whoever freezes the volume, or gives the snapshot up, may say that it is so far."""
+    allowed = REPORTABLE.get(snapshot.status, ())
+    if status not in allowed:
+        wanted = f"it must be one of {', '.join(allowed)}" if allowed else "nothing is under way"
+        raise InvalidState(
+            f"Snapshot {snapshot.id} is {snapshot.status}, its status cannot become "
+            f"{status[:255]}: {wanted}."
+        )

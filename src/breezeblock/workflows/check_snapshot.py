@@ -59,10 +59,10 @@ def _to_look(tx: ReadTx, snapshot_id: str) -> tuple[Snapshot, Volume, bool] | No
     snapshot = snapshots.find(tx, snapshot_id)
     if snapshot is None:
         return None
-    return snapshot, volumes.get(tx, snapshot.volume_id), _is_busy(tx, snapshot)
+    return snapshot, volumes.get(tx, snapshot.volume_id), is_busy(tx, snapshot)
 
 
-def _is_busy(tx: ReadTx, snapshot: Snapshot) -> bool:
+def is_busy(tx: ReadTx, snapshot: Snapshot) -> bool:
     """With work of its own, or with work on its volume that settles its status, too."""
     above = operations.open_on(tx, snapshot.volume_id)
     deleted = above is not None and above.workflow == delete_volume.WORKFLOW.name
@@ -74,7 +74,7 @@ def _settle(tx: WriteTx, operation: Operation, seen: Snapshot, *, there: bool) -
     snapshot = snapshots.find_locked(tx, seen.id)
     if snapshot is None:
         return
-    if snapshot.status != seen.status or _is_busy(tx, snapshot):
+    if snapshot.status != seen.status or is_busy(tx, snapshot):
         submit(tx, checks.caller_of(operation), snapshot, cut_short=True)
         return
     status = truth.snapshot_status(snapshot.status, there=there)
@@ -88,7 +88,7 @@ def _settle(tx: WriteTx, operation: Operation, seen: Snapshot, *, there: bool) -
 def _settle_failure(tx: WriteTx, operation: Operation, _data: Data, failure: Failure) -> None:
     """The backend could not be asked. A status that passes ends all the same."""
     snapshot = snapshots.find_locked(tx, operation.resource_id)
-    if snapshot is not None and truth.passes(snapshot.status) and not _is_busy(tx, snapshot):
+    if snapshot is not None and truth.passes(snapshot.status) and not is_busy(tx, snapshot):
         snapshots.update(tx, snapshot.id, status="error")
     messages.tell(tx, events.SNAPSHOT_CHECKED, operation, failure.text)
 

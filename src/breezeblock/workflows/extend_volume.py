@@ -4,6 +4,8 @@ api        submit     checks, quota for the growth, `extending`
 scheduler  check      whether the pool has room for the growth
 backend    grow       the driver grows it; then size and status
 backend    announce   servers that use it are told, so that their guests see the new size
+
+While they are told, the compute service may come back and say what came of it: `complete`.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import structlog
 
 from breezeblock.model import messages as events
 from breezeblock.model import volumes as rules
-from breezeblock.model.errors import Failure
+from breezeblock.model.errors import Failure, InvalidState
 from breezeblock.model.operation import Operation
 from breezeblock.model.volumes import Volume
 from breezeblock.operations.submit import Caller
@@ -21,7 +23,7 @@ from breezeblock.operations.submit import submit as submit_operation
 from breezeblock.operations.workflow import Done, Failed, Next, Outcome, Run, Workflow
 from breezeblock.scheduler.ranking import rank
 from breezeblock.scheduler.request import Request
-from breezeblock.store import attachments, messages, quotas, volume_types, volumes
+from breezeblock.store import attachments, messages, operations, quotas, volume_types, volumes
 from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.workflows.doors import SCHEDULER, as_driver_volume, queue_of
 
@@ -110,6 +112,21 @@ async def announce(run: Run[Data]) -> Outcome:
             log.warning("servers not told", volume=run.operation.resource_id, error=str(error))
             problem = str(error)
     return Done(settle=lambda tx: _announced(tx, run.operation, problem), note=problem)
+
+
+def complete(tx: WriteTx, volume: Volume, *, failed: bool) -> None:
+    """The compute service says what became of the growth on its side: that is all that the volume
+    still waited for. Raises InvalidState when it waits for nothing of the kind.
+
+    The backend has grown it either way; a host that could not follow leaves a message.
+    """
+    under_way = operations.open_on(tx, volume.id)
+    if volume.status != "extending" or under_way is None:
+        raise InvalidState(f"Volume {volume.id} is not being extended.")
+    if (under_way.workflow, under_way.step) != (WORKFLOW.name, announce.__name__):
+        raise InvalidState(f"Volume {volume.id} does not wait for a host to extend it.")
+    operations.finish(tx, under_way.id, "the compute service has said what came of it")
+    _announced(tx, under_way, "the compute service says that its host has failed" if failed else "")
 
 
 def _servers(tx: ReadTx, volume_id: str) -> list[str]:
