@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -101,6 +103,14 @@ class Breezeblock:
         for backend in (self.home / "data" / "backends").glob("*"):
             LocalDriver(BackendConfig(backend.name, "any", backend)).stop_all()
         shutil.rmtree(self.home, ignore_errors=True)
+
+    def put(self, table: str, ident: str, field: str, value: str) -> None:
+        """Change a row behind the service's back."""
+        with (
+            contextlib.closing(sqlite3.connect(self.database, timeout=30)) as connection,
+            connection,
+        ):
+            connection.execute(f"UPDATE {table} SET {field} = ? WHERE id = ?", (value, ident))
 
     def logs(self) -> str:
         """The end of its log."""

@@ -22,9 +22,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
-from typing import LiteralString
 
 import psycopg
+from psycopg import sql
 
 from tests.conformance.identity import Identity
 from tests.conformance.people import PASSWORD, PEOPLE
@@ -129,10 +129,12 @@ class Cinder:
         self._identity.stop()
         shutil.rmtree(self.home, ignore_errors=True)
 
-    def sql(self, statement: LiteralString, *values: object) -> None:
-        """Change a row behind the service's back; values stand for `%s`."""
+    def put(self, table: str, ident: str, field: str, value: str) -> None:
+        """Change a row behind the service's back."""
+        names = {"table": sql.Identifier(table), "field": sql.Identifier(field)}
+        statement = sql.SQL("UPDATE {table} SET {field} = %s WHERE id = %s").format(**names)
         with psycopg.connect(self._database.url.replace("+psycopg", "")) as connection:
-            connection.execute(statement, values)
+            connection.execute(statement, (value, ident))
 
     def logs(self) -> str:
         """The end of what each program has logged."""

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import httpx2
 
 from breezeblock.api.application import Application
-from breezeblock.auth.authenticators import Authenticator
+from breezeblock.auth.authenticators import Authenticator, Unauthenticated
 from breezeblock.auth.identity import Identity
 from breezeblock.auth.policy import Policy
 from breezeblock.bus.memory import MemoryBus
@@ -44,6 +44,8 @@ class Personas(Authenticator):
     async def identify(
         self, headers: Mapping[str, str], method: str = "", path: str = ""
     ) -> Identity:
+        if "x-auth-token" not in headers:
+            raise Unauthenticated("There is no token.")
         user, project, role = headers["x-auth-token"].split(":")
         is_service = "x-service-token" in headers
         return Identity.with_roles(user, project, {role}, is_service=is_service)
