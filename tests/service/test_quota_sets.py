@@ -10,6 +10,7 @@ import pytest
 
 from breezeblock.api import limits, quota_class_sets, quota_sets, type_access, types
 from tests.service.catalog_fixture import OTHER, PROJECT, Cloud, open_cloud
+from tests.service.house import House
 
 ROUTES = (
     *quota_sets.ROUTES,
@@ -164,6 +165,35 @@ async def test_a_wrong_usage_is_refused(cloud: Cloud) -> None:
     assert (await cloud.admin.get(f"{PATH}?usage=maybe")).status_code == 400
 
 
+@pytest.mark.parametrize(
+    ("limits", "refused"),
+    [
+        ({"volumes_gold": 1}, {"volume"}),
+        ({"gigabytes_gold": 2}, {"volume", "snapshot"}),
+        ({"snapshots_gold": 0}, {"snapshot"}),
+        ({"volumes_other": 0, "gigabytes_other": 0, "snapshots_other": 0}, set()),
+    ],
+)
+async def test_a_types_own_limits_hold(
+    house: House, limits: dict[str, int], refused: set[str]
+) -> None:
+    await house.new_type("gold")
+    await house.new_type("other")
+    volume = await house.volume(2, volume_type="gold")
+    assert (await house.admin.put(PATH, {"quota_set": limits})).status_code == 200
+    bodies: dict[str, Any] = {
+        "volume": {"size": 1, "volume_type": "gold"},
+        "snapshot": {"volume_id": volume},
+    }
+    answers = {
+        kind: (await house.member.post(f"/{kind}s", {kind: body})).status_code
+        for kind, body in bodies.items()
+    }
+    assert answers == {kind: 413 if kind in refused else 202 for kind in bodies}
+    free = await house.member.post("/volumes", {"volume": {"size": 1}})
+    assert free.status_code == 202
+
+
 # -- classes ----------------------------------------------------------------------------------
 
 
@@ -190,10 +220,27 @@ async def test_another_class_changes_no_project(cloud: Cloud) -> None:
     assert (await quota(cloud))["volumes"] == 10
 
 
-@pytest.mark.parametrize("wanted", [{}, {"x": 1}, {"volumes": -2}, {"volumes": None}])
+@pytest.mark.parametrize(
+    "wanted",
+    [{"x": 1}, {"volumes": -2}, {"volumes": None}, {"volumes": "-1"}, {"volumes": ""}],
+)
 async def test_a_wrong_class_is_refused(cloud: Cloud, wanted: dict[str, Any]) -> None:
     body = {"quota_class_set": wanted}
     assert (await cloud.admin.put("/os-quota-class-sets/default", body)).status_code == 400
+
+
+async def test_a_class_may_be_left_as_it_is(cloud: Cloud) -> None:
+    reply = await cloud.admin.put("/os-quota-class-sets/default", {"quota_class_set": {}})
+    assert (reply.status_code, reply.json()) == (200, {"quota_class_set": {**FIXED, **OF_DEFAULT}})
+
+
+async def test_a_class_limits_types_too(cloud: Cloud) -> None:
+    await cloud.new_type("gold")
+    body = {"quota_class_set": {"volumes_gold": 1, "snapshots_gold": "2", "gigabytes_gold": -1}}
+    reply = await cloud.admin.put("/os-quota-class-sets/default", body)
+    assert reply.status_code == 200
+    found = await quota(cloud)
+    assert [found[f"{kind}_gold"] for kind in ("volumes", "snapshots", "gigabytes")] == [1, 2, -1]
 
 
 async def test_classes_are_for_administrators(cloud: Cloud) -> None:

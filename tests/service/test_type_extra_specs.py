@@ -49,6 +49,14 @@ async def test_a_value_of_null_takes_the_key_away(cloud: Cloud) -> None:
     assert await stored(cloud, path) == {"b": "2"}
 
 
+async def test_a_null_for_a_key_that_is_not_there_changes_nothing(cloud: Cloud) -> None:
+    path = await new_type(cloud, a="1")
+    body = {"extra_specs": {"b": None}}
+    reply = await cloud.admin.post(path, body)
+    assert (reply.status_code, reply.json()) == (200, body)
+    assert await stored(cloud, path) == {"a": "1"}
+
+
 @pytest.mark.parametrize("body", [{}, {"b": "1"}, {"a": "1", "b": "1"}, {"a": 1}, []])
 async def test_put_refuses_any_other_key(cloud: Cloud, body: object) -> None:
     path = await new_type(cloud, a="0")

@@ -206,4 +206,6 @@ async def test_limits_move_with_the_name(store: Store) -> None:
 async def test_a_key_that_is_not_there_cannot_be_taken_away(store: Store) -> None:
     ident = await store.write(lambda tx: new_type(tx, "gold", a="1"))
     with pytest.raises(NotFound):
-        await store.write(lambda tx: volume_types.change_extra_specs(tx, ident, {"b": None}))
+        await store.write(lambda tx: volume_types.remove_extra_spec(tx, ident, "b"))
+    await store.write(lambda tx: volume_types.change_extra_specs(tx, ident, {"b": None}))
+    assert (await store.read(lambda tx: volume_types.get(tx, ident))).extra_specs == {"a": "1"}

@@ -32,8 +32,9 @@ async def show(call: ApiCall) -> dict[str, Any]:
 
 async def update(call: ApiCall) -> dict[str, Any]:
     owner, wanted = _owner(call.params["quota_class"]), call.body.quota_class_set
-    if not wanted:
-        raise InvalidInput("quota_class_set: at least one quota must be given.")
+    for name, value in wanted.items():
+        if isinstance(value, str) and value.startswith("-"):
+            raise InvalidInput(f"Quota {name[:300]} as text must be a whole number without sign.")
 
     def change(tx: WriteTx) -> dict[str, int]:
         set_limits(tx, call, owner, wanted, {})

@@ -77,7 +77,8 @@ async def update(call: ApiCall) -> Specs:
 
 
 async def delete(call: ApiCall) -> None:
-    await _change(call, {call.params["key"]: None})
+    type_id, key = call.params["type_id"], call.params["key"]
+    await call.app.store.write(lambda tx: volume_types.remove_extra_spec(tx, type_id, key))
 
 
 _TAGS = ("volume types",)

@@ -37,11 +37,11 @@ class CreateType(Body, frozen=True):
 
 
 class TypeChanges(Body, frozen=True):
-    """What may be changed later; null leaves a thing as it is."""
+    """What may be changed later; a name or description of null stays as it is."""
 
     name: RequiredName | UnsetType | None = UNSET
     description: Description | UnsetType | None = UNSET
-    is_public: Bool | UnsetType | None = UNSET
+    is_public: Bool | UnsetType = UNSET
 
 
 class UpdateType(Body, frozen=True):
@@ -131,7 +131,7 @@ async def show_default(call: ApiCall) -> dict[str, Any]:
 
     def read(tx: ReadTx) -> VolumeType:
         own = default_types.of_project(tx, call.identity.project_id, limit)
-        return own or volume_types.resolve(tx, configured, limit)
+        return own or volume_types.resolve(tx, configured)
 
     return {"volume_type": view(call, await call.app.store.read(read), access=False)}
 
@@ -167,7 +167,8 @@ async def update(call: ApiCall) -> dict[str, Any]:
             _refuse_default(tx, type_id, default, "renamed")
         return volume_types.update(tx, type_id, **changes)
 
-    return {"volume_type": view(call, await call.app.store.write(change), access=False)}
+    changed = await call.app.store.write(change)
+    return {"volume_type": view(call, changed, access=False, qos=False)}
 
 
 async def delete(call: ApiCall) -> None:

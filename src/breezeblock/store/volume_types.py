@@ -146,22 +146,30 @@ def update(tx: WriteTx, type_id: str, **values: Any) -> VolumeType:
 def change_extra_specs(tx: WriteTx, type_id: str, changes: Mapping[str, str | None]) -> None:
     """Set keys, or take those away whose value is None.
 
-    Raises NotFound, also for a key to take away that is not there; InvalidState while volumes have
-    the type: they were placed by what it said.
+    Raises NotFound; InvalidState while volumes have the type: they were placed by what it said.
     """
-    specs = dict(lock(tx, type_id).extra_specs)
+    merged = {**_changeable_specs(tx, type_id), **changes}
+    specs = {key: value for key, value in merged.items() if value is not None}
+    check_extra_specs(specs)
+    update(tx, type_id, extra_specs=specs)
+
+
+def remove_extra_spec(tx: WriteTx, type_id: str, key: str) -> None:
+    """As `change_extra_specs`; NotFound also when the key is not there."""
+    specs = dict(_changeable_specs(tx, type_id))
+    if specs.pop(key, None) is None:
+        raise NotFound(f"Volume type {type_id}: extra spec", key)
+    update(tx, type_id, extra_specs=specs)
+
+
+def _changeable_specs(tx: WriteTx, type_id: str) -> dict[str, str]:
+    specs = lock(tx, type_id).extra_specs
     if in_use(tx, type_id):
         raise InvalidState(
             f"Volume type {type_id} is in use; its extra specs cannot be changed. "
             "Create another type and retype the volumes."
         )
-    for key, value in changes.items():
-        if value is not None:
-            specs[key] = value
-        elif specs.pop(key, None) is None:
-            raise NotFound(f"Volume type {type_id}: extra spec", key)
-    check_extra_specs(specs)
-    update(tx, type_id, extra_specs=specs)
+    return specs
 
 
 def in_use(tx: ReadTx, type_id: str) -> bool:
