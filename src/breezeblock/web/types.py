@@ -94,7 +94,20 @@ class _Integer(_Custom):
 
 def _integer_schema(minimum: int) -> dict[str, Any]:
     number = {"type": "integer", "minimum": minimum, "maximum": MAX_INT}
-    return {"anyOf": [number, {"type": "string", "pattern": "^[0-9]+$"}]}
+    digits = f"^0*({_digits_of_positives_up_to(MAX_INT)}{'' if minimum else '|0'})$"
+    return {"anyOf": [number, {"type": "string", "maxLength": 32, "pattern": digits}]}
+
+
+def _digits_of_positives_up_to(maximum: int) -> str:
+    """A regular expression for the numbers from 1 to this one: the shorter ones, then those that
+    are smaller by the first digit, by the second, and so on, then the number itself."""
+    text = str(maximum)
+    smaller = [f"[1-9][0-9]{{0,{len(text) - 2}}}"]
+    for place, digit in enumerate(text):
+        lowest, highest = (0 if place else 1), int(digit) - 1
+        if lowest <= highest:
+            smaller.append(f"{text[:place]}[{lowest}-{highest}][0-9]{{{len(text) - place - 1}}}")
+    return "|".join([*smaller, text])
 
 
 class _Size(_Integer):
@@ -108,7 +121,11 @@ class _Count(_Integer):
 
 
 class _Uuid(_Custom):
-    schema = {"type": "string", "format": "uuid"}
+    schema = {
+        "type": "string",
+        "description": "A UUID; capitals, and hyphens anywhere or nowhere, are understood",
+        "pattern": "^-*([0-9a-fA-F]-*){32}$",
+    }
 
     @classmethod
     def convert(cls, value: Any) -> str:
@@ -134,11 +151,11 @@ class _Name(_Custom):
 
 class _RequiredName(_Name):
     minimum = 1
-    schema = {"type": "string", "minLength": 1, "maxLength": 255}
+    schema = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"\S"}
 
 
 class _Description(_Custom):
-    schema = {"type": "string", "maxLength": 255}
+    schema = {"type": "string", "maxLength": 255, "description": "Printable characters alone"}
 
     @classmethod
     def convert(cls, value: Any) -> str:

@@ -1,1 +1,1 @@
-"""Requests made from our own OpenAPI document, true ones and lies, and what is said of the answers."""
+"""Requests from our own OpenAPI document, true ones and lies, and what is said of the answers."""

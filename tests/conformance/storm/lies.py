@@ -45,7 +45,7 @@ VALUES = (
     '" 1"',
     '"1\\n"',
     '"../../../etc/passwd"',
-    "\"'; DROP TABLE volumes; --\"",
+    '"\'; DROP TABLE volumes; --"',
     '"{{7*7}}%s%n${jndi:x}"',
     '{"": {"": [null]}}',
     "[" * 3000 + "]" * 3000,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+import jsonschema_rs
 import msgspec
 import pytest
 
@@ -24,6 +25,7 @@ from breezeblock.web.types import (
     Text1,
     UnsetType,
     Uuid,
+    schema_of_custom,
     timestamp,
 )
 
@@ -83,6 +85,24 @@ BAD = [
 def test_bad_values_are_refused(kind: Any, value: object) -> None:
     with pytest.raises(InvalidInput):
         read(kind, value)
+
+
+def allows(kind: Any, value: object) -> bool:
+    (schema,), parts = msgspec.json.schema_components([kind], schema_hook=schema_of_custom)
+    judged = jsonschema_rs.Draft202012Validator({**schema, "$defs": parts})
+    return bool(judged.is_valid(value))
+
+
+@pytest.mark.parametrize(("kind", "value"), [(kind, value) for kind, value, _ in GOOD])
+def test_the_schema_allows_what_is_converted(kind: Any, value: object) -> None:
+    assert allows(kind, value)
+
+
+@pytest.mark.parametrize(("kind", "value"), BAD)
+def test_the_schema_refuses_what_is_refused(kind: Any, value: object) -> None:
+    in_words_alone = kind is Description and isinstance(value, str) and len(value) < 256
+    to_json_an_integer = value == 1.0 and isinstance(value, float)
+    assert allows(kind, value) is (in_words_alone or to_json_an_integer)
 
 
 class Box(Body, frozen=True):
