@@ -88,6 +88,7 @@ async def test_a_host_stands_for_its_backends(cloud: Cloud) -> None:
     hosts = [one["host"] for one in await listed(cloud, "?host=storage-1")]
     assert hosts == [BACKEND, "storage-1@slow"]
     assert [one["host"] for one in await listed(cloud, f"?host={BACKEND}")] == [BACKEND]
+    assert len(await listed(cloud, "?host=&binary=")) == 4
 
 
 async def test_disable_really_disables_and_enable_clears_the_reason(cloud: Cloud) -> None:
@@ -160,6 +161,69 @@ async def test_freeze_and_thaw(cloud: Cloud) -> None:
     assert (await backend(cloud))["frozen"] is False
 
 
+async def test_a_backend_is_frozen_once_and_thawed_once(cloud: Cloud) -> None:
+    path, body = "/os-services/", {"host": BACKEND}
+    names = ("thaw", "freeze", "freeze", "thaw", "thaw")
+    replies = [await cloud.admin.put(f"{path}{name}", body) for name in names]
+    assert [one.status_code for one in replies] == [400, 200, 400, 200, 400]
+
+
+async def test_a_host_stands_for_its_backends_in_a_freeze(cloud: Cloud) -> None:
+    await cloud.report_backend("storage-1@slow")
+    await cloud.report_backend("storage-11@slow")
+    assert (await cloud.admin.put("/os-services/freeze", {"host": BACKEND})).status_code == 200
+    reply = await cloud.admin.put("/os-services/freeze", {"host": "storage-1"})
+    assert reply.status_code == 200
+    found = await listed(cloud, "?binary=cinder-volume")
+    assert {one["host"]: one["frozen"] for one in found} == {
+        BACKEND: True,
+        "storage-1@slow": True,
+        "storage-11@slow": False,
+    }
+
+
+@pytest.mark.parametrize("name", ["freeze", "failover_host", "failover"])
+@pytest.mark.parametrize(
+    "body", [{"host": BACKEND, "cluster": "c"}, {"cluster": "c"}, {}, {"host": None}]
+)
+async def test_from_3_26_one_of_host_and_cluster_is_named(
+    cloud: Cloud, name: str, body: object
+) -> None:
+    assert (await cloud.admin.put(f"/os-services/{name}", body, "3.26")).status_code == 400
+    assert (await backend(cloud))["frozen"] is False
+
+
+async def test_before_3_26_clusters_are_not_looked_at(cloud: Cloud) -> None:
+    body = {"host": BACKEND, "cluster": "c"}
+    assert (await cloud.admin.put("/os-services/freeze", body, "3.25")).status_code == 200
+
+
+@pytest.mark.parametrize("version", ["3.0", "3.25", "3.26", "3.71"])
+@pytest.mark.parametrize("body", [{"host": BACKEND}, {"host": "storage-1", "backend_id": "b"}])
+async def test_a_backend_without_replication_cannot_fail_over(
+    cloud: Cloud, version: str, body: object
+) -> None:
+    reply = await cloud.admin.put("/os-services/failover_host", body, version)
+    assert reply.status_code == 400
+    assert f"replication of {BACKEND} is disabled" in reply.json()["badRequest"]["message"]
+    assert (await backend(cloud))["replication_status"] == "disabled"
+
+
+async def test_failover_is_a_newer_name_of_failover_host(cloud: Cloud) -> None:
+    body = {"host": BACKEND}
+    replies = [
+        await cloud.admin.put("/os-services/failover", body, one) for one in ("3.25", "3.26")
+    ]
+    assert [one.status_code for one in replies] == [404, 400]
+
+
+@pytest.mark.parametrize(
+    "body", [{"host": "nope"}, {"host": "control-1"}, {}, {"x": 1}, {"backend_id": "b"}]
+)
+async def test_a_wrong_failover_is_refused(cloud: Cloud, body: object) -> None:
+    assert (await cloud.admin.put("/os-services/failover_host", body)).status_code == 400
+
+
 @pytest.mark.parametrize(
     "body", [{"host": "x"}, {"host": "control-1"}, {}, {"cluster": "c"}, {"host": 1}]
 )
@@ -172,8 +236,11 @@ async def test_services_are_for_administrators(cloud: Cloud) -> None:
         await cloud.member.get("/os-services"),
         await cloud.member.put("/os-services/disable", DISABLE),
         await cloud.member.put("/os-services/freeze", {"host": BACKEND}),
+        await cloud.member.put("/os-services/failover_host", {"host": BACKEND}),
+        await cloud.member.put("/os-services/get-log", {}),
+        await cloud.member.put("/os-services/set-log", {"level": "debug"}),
     ]
-    assert [reply.status_code for reply in replies] == [403, 403, 403]
+    assert [reply.status_code for reply in replies] == [403] * 6
 
 
 # -- zones ------------------------------------------------------------------------------------

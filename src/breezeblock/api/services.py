@@ -1,16 +1,18 @@
-"""Services: who works, who is taken out of scheduling, and why."""
+"""Services: who works, who is taken out of scheduling and why, and how much each logs."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
+from breezeblock import log_level
 from breezeblock.api.application import ApiCall
 from breezeblock.model.errors import InvalidInput, NotFound
-from breezeblock.model.services import Service
+from breezeblock.model.services import Service, is_on
 from breezeblock.store import services
+from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.web.routes import Route
 from breezeblock.web.types import UNSET, Body, RequiredName, Text, Text1, UnsetType, timestamp
 
@@ -18,6 +20,11 @@ HostName = Annotated[
     str,
     Meta(min_length=1, max_length=255, pattern=r"^[a-zA-Z0-9\-._#@:/+\[\]]*(?![\s\S])"),
 ]
+
+
+API = "cinder-api"
+"""Processes of the API do not report; this one answers for itself."""
+Binary = Literal["cinder-scheduler", "cinder-volume", "cinder-backup", "cinder-api", "", "*"]
 
 
 class ServiceName(Body, frozen=True):
@@ -36,6 +43,24 @@ class ServiceWithReason(ServiceName, frozen=True):
 class BackendName(Body, frozen=True):
     host: HostName | UnsetType | None = UNSET
     cluster: Text | UnsetType | None = UNSET
+
+
+class Failover(BackendName, frozen=True):
+    """`backend_id` is the target; the backend chooses when there is none."""
+
+    backend_id: Text | UnsetType | None = UNSET
+
+
+class Loggers(Body, frozen=True):
+    """Which services are meant, and which of their loggers."""
+
+    binary: Binary = ""
+    server: Text | None = None
+    prefix: Text | None = None
+
+
+class LoggersWithLevel(Loggers, frozen=True):
+    level: str | None = None
 
 
 def view(call: ApiCall, service: Service) -> dict[str, Any]:
@@ -70,14 +95,9 @@ async def list_services(call: ApiCall) -> dict[str, list[dict[str, Any]]]:
         "services": [
             view(call, service)
             for service in known
-            if binary in (None, service.binary) and (host is None or _is_on(service, host))
+            if binary in (None, "", service.binary) and (not host or is_on(service.host, host))
         ]
     }
-
-
-def _is_on(service: Service, host: str) -> bool:
-    """A machine's name stands for all backends that it serves."""
-    return service.host == host or service.host.startswith(f"{host}@")
 
 
 async def enable(call: ApiCall) -> dict[str, Any]:
@@ -119,6 +139,9 @@ def _host(named: ServiceName | BackendName) -> str:
     return named.host
 
 
+# -- backends --------------------------------------------------------------------------------------
+
+
 async def freeze(call: ApiCall) -> None:
     await _set_frozen(call, "volume:freeze_host", True)
 
@@ -129,25 +152,121 @@ async def thaw(call: ApiCall) -> None:
 
 async def _set_frozen(call: ApiCall, rule: str, frozen: bool) -> None:
     call.require(rule)
+    host = _backends_host(call)
+
+    def write(tx: WriteTx) -> None:
+        if not services.set_frozen(tx, _backends_on(tx, call, host), frozen=frozen):
+            raise InvalidInput(f"Every backend on {host} is {'frozen' if frozen else 'thawed'}.")
+
+    await call.app.store.write(write)
+
+
+async def failover(call: ApiCall) -> None:
+    """Have a backend go on with the copies that it keeps elsewhere. None of our drivers keeps any,
+    so there is always a reason why not."""
+    call.require("volume:failover_host")
+    host = _backends_host(call)
+    backends = await call.app.store.read(lambda tx: _backends_on(tx, call, host))
+    raise InvalidInput(
+        f"The replication of {', '.join(backends)} is disabled; it must be enabled or failed-over."
+    )
+
+
+def _backends_host(call: ApiCall) -> str:
+    """The host that is asked for: there are no clusters, which count from 3.26 on."""
     named: BackendName = call.body
-    if call.at_least(3, 26) and named.cluster:
-        raise InvalidInput(f"Cluster {named.cluster[:100]} is not known; name a host.")
-    host = _host(named)
-    if not await call.app.store.write(partial(services.set_frozen, host=host, frozen=frozen)):
+    if not call.at_least(3, 26):
+        return _host(named)
+    if bool(named.host) == bool(named.cluster):
+        raise InvalidInput("One and only one of cluster and host must be given.")
+    if named.cluster:
+        raise InvalidInput(f"There is no cluster {named.cluster[:100]}.")
+    return _host(named)
+
+
+def _backends_on(tx: ReadTx, call: ApiCall, host: str) -> list[str]:
+    known = services.all_services(tx, call.app.config.service_down_time)
+    found = [one.host for one in known if one.binary == services.VOLUME and is_on(one.host, host)]
+    if not found:
         raise InvalidInput(f"There is no volume service on host {host}.")
+    return found
+
+
+# -- logs ------------------------------------------------------------------------------------------
+
+
+async def get_log(call: ApiCall) -> dict[str, Any]:
+    """What each service said at its last report, and this process of itself."""
+    wanted: Loggers = call.body
+    found = await call.app.store.read(lambda tx: _meant(tx, call, wanted))
+    levels = [_levels(one.host, one.binary, one.log_level, wanted) for one in found]
+    if _means_us(call, wanted):
+        ours = _levels(call.app.config.hostname, API, log_level.current(), wanted)
+        levels.insert(0, ours)
+    return {"log_levels": levels}
+
+
+def _levels(host: str, binary: str, level: str | None, wanted: Loggers) -> dict[str, Any]:
+    shown = level is not None and log_level.LOGGER.startswith(wanted.prefix or "")
+    levels = {log_level.LOGGER: level.upper()} if shown and level else {}
+    return {"host": host, "binary": binary, "levels": levels}
+
+
+async def set_log(call: ApiCall) -> None:
+    """This process follows at once, other services with their next report."""
+    wanted: LoggersWithLevel = call.body
+    level = (wanted.level or "").lower()
+    if level not in log_level.LEVELS:
+        raise InvalidInput(f"level: it must be one of {', '.join(log_level.LEVELS)}.")
+    if not log_level.LOGGER.startswith(wanted.prefix or ""):
+        return
+
+    def write(tx: WriteTx) -> None:
+        meant = [one.id for one in _meant(tx, call, wanted)]
+        services.want_log_level(tx, meant, level)
+
+    await call.app.store.write(write)
+    if _means_us(call, wanted):
+        log_level.change(level)
+
+
+def _meant(tx: ReadTx, call: ApiCall, wanted: Loggers) -> list[Service]:
+    known = services.all_services(tx, call.app.config.service_down_time)
+    return [
+        one
+        for one in known
+        if one.up
+        and wanted.binary in ("", "*", one.binary)
+        and (not wanted.server or is_on(one.host, wanted.server))
+    ]
+
+
+def _means_us(call: ApiCall, wanted: Loggers) -> bool:
+    us = call.app.config.hostname
+    return wanted.binary in ("", "*", API) and wanted.server in (None, "", us)
 
 
 _TAGS = ("services",)
 _UPDATE = "volume_extension:services:update"
 
 
-def _put(name: str, handler: Any, body: type[Body], summary: str) -> Route:
+def _put(
+    name: str,
+    handler: Any,
+    body: type[Body],
+    summary: str,
+    *,
+    since: str | None = None,
+    success: int = 200,
+) -> Route:
     return Route(
         "PUT",
         f"/os-services/{name}",
         handler,
+        since=since,
         body=body,
         policy=_UPDATE,
+        success=success,
         summary=summary,
         tags=_TAGS,
     )
@@ -168,4 +287,22 @@ ROUTES: tuple[Route, ...] = (
     _put("disable-log-reason", disable_log_reason, ServiceWithReason, "Disable, and say why"),
     _put("freeze", freeze, BackendName, "Place nothing new on a backend"),
     _put("thaw", thaw, BackendName, "Undo a freeze"),
+    _put("failover_host", failover, Failover, "Fail a replicated backend over", success=202),
+    _put(
+        "failover",
+        failover,
+        Failover,
+        "Fail a replicated backend over (newer name)",
+        since="3.26",
+        success=202,
+    ),
+    _put("get-log", get_log, Loggers, "Show how much services log", since="3.32"),
+    _put(
+        "set-log",
+        set_log,
+        LoggersWithLevel,
+        "Change how much services log",
+        since="3.32",
+        success=202,
+    ),
 )

@@ -7,12 +7,16 @@ import sys
 
 import structlog
 
+from breezeblock import log_level
+
 
 def set_up(level: str) -> None:
     """Send everything to standard error: readable on a terminal, JSON elsewhere."""
+    log_level.change(level)
     number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[
+            log_level.only_grave_enough,
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso"),
@@ -21,7 +25,7 @@ def set_up(level: str) -> None:
             if sys.stderr.isatty()
             else structlog.processors.JSONRenderer(),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )

@@ -12,6 +12,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     """A scheduler, or one backend of a volume service (host is then host@backend).
 
     `up`: it has reported lately, and a report is only made after work or a self-test succeeded.
+    `log_level` is what it said at its last report, `log_level_wanted` what it takes over at its
+    next one.
     """
 
     id: str
@@ -25,7 +27,14 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     disabled_reason: str | None = None
     frozen: bool = False
     backend_state: str | None = None
+    log_level: str | None = None
+    log_level_wanted: str | None = None
     updated_at: datetime | None = None
+
+
+def is_on(service_host: str, host: str) -> bool:
+    """Whether a service is on a host; a machine's name stands for all backends that it serves."""
+    return service_host == host or service_host.startswith(f"{host}@")
 
 
 class PoolReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,17 +12,20 @@ import contextlib
 
 import structlog
 
+from breezeblock import log_level
 from breezeblock.config import Config, ConfigError
 from breezeblock.operations.engine import Engine
 from breezeblock.operations.sweep import end_overdue, move_on_stranded
 from breezeblock.scheduler.registry import load_filters, load_weighers
 from breezeblock.store import idempotency_keys, messages, services
-from breezeblock.store.store import Store, StoreUnavailable
+from breezeblock.store.store import Store, StoreUnavailable, WriteTx
 from breezeblock.workflows.doors import SCHEDULER, Scheduling
 
 log = structlog.get_logger()
 
 IN_FLIGHT = 32
+SERVICE = "cinder-scheduler"
+"""The binary under which schedulers report themselves."""
 
 
 def scheduling(config: Config) -> Scheduling:
@@ -57,16 +60,16 @@ class SchedulerService:
             await asyncio.gather(self._task, return_exceptions=True)
         with contextlib.suppress(StoreUnavailable):
             host = self.config.hostname
-            await self.store.write(lambda tx: services.withdraw(tx, "cinder-scheduler", host))
+            await self.store.write(lambda tx: services.withdraw(tx, SERVICE, host))
 
     async def _report_and_sweep(self) -> None:
         zone = self.config.availability_zone
         host = self.config.hostname
         while True:
             try:
-                await self.store.write(
-                    lambda tx: services.report(tx, "cinder-scheduler", host, zone)
-                )
+                wanted = await self.store.write(lambda tx: _report(tx, host, zone))
+                if wanted is not None:
+                    log_level.change(wanted)
                 await self.store.write(messages.forget_expired)
                 await self.store.write(idempotency_keys.forget_expired)
                 await end_overdue(self.engine, self.config.operations.deadline)
@@ -76,3 +79,9 @@ class SchedulerService:
             except Exception:
                 log.exception("sweep failed")
             await asyncio.sleep(self.config.report_interval)
+
+
+def _report(tx: WriteTx, host: str, zone: str) -> str | None:
+    """That it works, and how much it logs; the log level that it shall take over, if any."""
+    services.report(tx, SERVICE, host, zone)
+    return services.report_log_level(tx, SERVICE, host, log_level.current())

@@ -10,10 +10,11 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
+from breezeblock import log_level
 from breezeblock.config import Config, ConfigError
 from breezeblock.drivers.backend import Backend
 from breezeblock.drivers.base import BackendConfig
@@ -22,6 +23,7 @@ from breezeblock.store import services
 from breezeblock.store.store import Store, StoreUnavailable, WriteTx
 from breezeblock.workflows import sweep_backend
 
+T = TypeVar("T")
 log = structlog.get_logger()
 
 SETUP_RETRY = 5.0
@@ -113,33 +115,37 @@ class VolumeService:
             await self._report_down(backend)
             return
         reports = backend.reports(stats)
-        await self._tell(lambda tx: _report(tx, backend, reports, self.inventory_interval))
+        wanted = await self._tell(lambda tx: _report(tx, backend, reports, self.inventory_interval))
+        if wanted is not None:
+            log_level.change(wanted)
 
     async def _report_down(self, backend: Backend) -> None:
         """Let no new work come here, and show why, until a test succeeds."""
         await self._tell(lambda tx: _mark_down(tx, backend))
 
-    async def _tell(self, report: Callable[[WriteTx], None]) -> None:
+    async def _tell(self, report: Callable[[WriteTx], T]) -> T | None:
         """Write it down if that can be done now; whatever happens to it, the next report comes.
 
         A backend whose reports ended with an error would be up, and given no work, for ever.
         """
         try:
-            await self.store.write(report)
+            return await self.store.write(report)
         except StoreUnavailable as error:
             log.warning("database away", error=str(error))
         except Exception:
             log.exception("report failed")
+        return None
 
 
 def _report(
     tx: WriteTx, backend: Backend, reports: dict[str, dict[str, Any]], inventory_interval: float
-) -> None:
+) -> str | None:
     services.report(
         tx, "cinder-volume", backend.name, backend.availability_zone, backend_state="up"
     )
     services.report_pools(tx, backend.name, reports)
     sweep_backend.request(tx, backend.name, delay=inventory_interval)
+    return services.report_log_level(tx, "cinder-volume", backend.name, log_level.current())
 
 
 def _mark_down(tx: WriteTx, backend: Backend) -> None:

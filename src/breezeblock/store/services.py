@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -65,10 +65,28 @@ def set_disabled(
     return bool(tx.run(services.update().where(known).values(values)))
 
 
-def set_frozen(tx: WriteTx, host: str, *, frozen: bool) -> bool:
-    """Forbid, or allow again, new work on a backend; whether there is such a volume service."""
-    known = sa.and_(services.c.binary == VOLUME, services.c.host == host)
-    return bool(tx.run(services.update().where(known).values(frozen=frozen, updated_at=tx.now)))
+def set_frozen(tx: WriteTx, backends: Collection[str], *, frozen: bool) -> int:
+    """Forbid, or allow again, new work on backends; how many of them were not so before."""
+    changed = sa.and_(
+        services.c.binary == VOLUME,
+        services.c.host.in_(backends),
+        services.c.frozen.is_(not frozen),
+    )
+    return tx.run(services.update().where(changed).values(frozen=frozen, updated_at=tx.now))
+
+
+def want_log_level(tx: WriteTx, ids: Collection[str], level: str) -> None:
+    """Have services log so much from their next report on."""
+    tx.run(services.update().where(services.c.id.in_(ids)).values(log_level_wanted=level))
+
+
+def report_log_level(tx: WriteTx, binary: str, host: str, present: str) -> str | None:
+    """Say how much a service logs; returns what it shall log from now on, if somebody said so."""
+    known = sa.and_(services.c.binary == binary, services.c.host == host)
+    wanted = tx.scalar(sa.select(services.c.log_level_wanted).where(known).with_for_update())
+    values = {"log_level": wanted or present, "log_level_wanted": None}
+    tx.run(services.update().where(known).values(values))
+    return str(wanted) if wanted else None
 
 
 def report_pools(tx: WriteTx, backend: str, capabilities: Mapping[str, Mapping[str, Any]]) -> None:

@@ -234,6 +234,8 @@ services = Table(
     Column("disabled_reason", String(255)),
     Column("frozen", Boolean, nullable=False, default=False),
     Column("backend_state", String(8)),
+    Column("log_level", String(16)),
+    Column("log_level_wanted", String(16)),
     Column("reported_at", Float(53), nullable=False),
     *_times(),
     UniqueConstraint("binary", "host"),

@@ -1,4 +1,4 @@
-"""QoS specs, encryption and default types, transfers; progress of operations."""
+"""QoS specs, encryption and default types, transfers; progress of operations, log levels."""
 
 from __future__ import annotations
 
@@ -80,9 +80,15 @@ def upgrade() -> None:
     op.create_index("ix_transfers_project", "transfers", ["source_project_id", "created_at", "id"])
     with op.batch_alter_table("operations", schema=None) as batch_op:
         batch_op.add_column(sa.Column("progress", sa.Integer(), nullable=True))
+    with op.batch_alter_table("services", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("log_level", sa.String(length=16), nullable=True))
+        batch_op.add_column(sa.Column("log_level_wanted", sa.String(length=16), nullable=True))
 
 
 def downgrade() -> None:
+    with op.batch_alter_table("services", schema=None) as batch_op:
+        batch_op.drop_column("log_level_wanted")
+        batch_op.drop_column("log_level")
     with op.batch_alter_table("operations", schema=None) as batch_op:
         batch_op.drop_column("progress")
     op.drop_table("transfers")
