@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -48,6 +47,6 @@ def load_by_project(tx: ReadTx, host: str) -> dict[str, Load]:
     return dict(sorted(found.items()))
 
 
-def _sums(project: sa.Column[str], size: sa.Column[int]) -> sa.Select[Any]:
+def _sums(project: sa.Column[str], size: sa.Column[int]) -> sa.Select[str, int, int]:
     number, gigabytes = sa.func.count().label("number"), sa.func.sum(size).label("gigabytes")
     return sa.select(project, number, gigabytes).select_from(project.table).group_by(project)
