@@ -71,11 +71,13 @@ def _moved(tx: WriteTx, project_id: str, changes: Mapping[str, int]) -> dict[str
 
 
 def _over(name: str, asked: int, used: int, limit: int) -> OverQuota:
+    # "exceeded" is a word of the interface: clients that see Retry-After and do not find it take
+    # the limit for one of requests a second, and ask again.
     base = name.partition("_")[0]
     unit = "GiB" if base == "gigabytes" else base
     return OverQuota(
-        f"{LIMIT_ERRORS.get(base, 'OverQuota')}: quota '{name}' allows {limit} {unit}, "
-        f"{used} in use, {asked} more asked."
+        f"{LIMIT_ERRORS.get(base, 'OverQuota')}: quota '{name}' of {limit} {unit} would be "
+        f"exceeded: {used} in use, {asked} more asked."
     )
 
 
