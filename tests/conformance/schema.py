@@ -187,6 +187,7 @@ class Storm:
                     content = lie.body or b""
                     spoiled = true._replace(content=content, body=_parsed(content))
                     self._try(operation, raw, spoiled)
+                self._try(operation, raw, true)  # which may settle what was prepared for it
 
     def _prepared(self, prepared: Prepared) -> Asked:
         post = self._ground.do(prepared(self._ground.house))
