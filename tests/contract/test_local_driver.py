@@ -10,9 +10,15 @@ from typing import Any
 
 import pytest
 
-from breezeblock.drivers.base import BackendConfig, Item, PermanentError, TemporaryError
+from breezeblock.drivers.base import (
+    BackendConfig,
+    Item,
+    PermanentError,
+    StillWorking,
+    TemporaryError,
+)
 from breezeblock.drivers.local import LocalDriver
-from breezeblock.drivers.local.patience import LongCalls
+from breezeblock.drivers.local.patience import LongCalls, Told
 from tests.contract.drivers import a_snapshot, a_volume
 from tests.contract.hosts import Host
 from tests.contract.local_volumes import Start, layers, reads, taken, write
@@ -269,17 +275,22 @@ class TestLayers:
 
 class TestLongCalls:
     def test_a_call_that_takes_long_goes_on_in_the_background(self) -> None:
-        calls, finish, runs = LongCalls(patience=0.01), threading.Event(), []
+        calls, runs = LongCalls(patience=0.01), []
+        begun, finish = threading.Event(), threading.Event()
 
-        def copy() -> None:
+        def copy(told: Told) -> None:
             runs.append(1)
+            told(41.7)
+            begun.set()
             finish.wait()
 
         for _ in range(2):
-            with pytest.raises(TemporaryError):
+            with pytest.raises(StillWorking) as working:
                 calls.run("volume", copy)
+            begun.wait()
+        assert working.value.progress == 41
         finish.set()
-        LongCalls.run(calls, "other", lambda: None)
+        LongCalls.run(calls, "other", lambda _told: None)
         while True:
             try:
                 calls.run("volume", copy)
@@ -291,9 +302,9 @@ class TestLongCalls:
     def test_its_error_reaches_the_caller_and_is_not_kept(self) -> None:
         calls = LongCalls(patience=30)
 
-        def fail() -> None:
+        def fail(_told: Told) -> None:
             raise PermanentError("no")
 
         with pytest.raises(PermanentError):
             calls.run("volume", fail)
-        calls.run("volume", lambda: None)
+        calls.run("volume", lambda _told: None)

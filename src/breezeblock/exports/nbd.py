@@ -143,9 +143,14 @@ class NbdExports:
         """Whether a daemon has the volume's image open."""
         return self._daemon(volume_id).running()
 
-    def copy(self, volume_id: str, image: Image, target: Path) -> None:
-        """Write the content that a served volume has now to a raw file, while hosts go on."""
-        self._daemon(volume_id).copy(image, target)
+    def copy(
+        self, volume_id: str, image: Image, target: Path, told: Callable[[float], None]
+    ) -> None:
+        """Write the content that a served volume has now to a raw file, while hosts go on.
+
+        `told` hears now and then how far it is, in percent.
+        """
+        self._daemon(volume_id).copy(image, target, told)
 
     def pidfd(self, volume_id: str) -> int | None:
         """A descriptor that becomes readable when the volume's daemon dies."""

@@ -23,6 +23,10 @@ class CommandRefused(Exception):
     """The daemon understood the command and said no."""
 
 
+class Silent(ExportBusy):
+    """The daemon has said nothing for as long as we had patience."""
+
+
 class Monitor:
     """An open connection; events that arrive between answers are kept for `event`."""
 
@@ -54,14 +58,15 @@ class Monitor:
             elif "return" in answer:
                 return answer["return"]
 
-    def event(self, name: str, patience: float, **data: Any) -> dict[str, Any]:
-        """The data of the next event of that name with these values.
-
-        Raises ExportBusy when it does not come within `patience` seconds.
-        """
+    def event(self, name: str, patience: float, **data: Any) -> dict[str, Any] | None:
+        """The data of the next event of that name with these values; None when it does not come
+        within `patience` seconds. Raises ExportBusy when the daemon is gone."""
         deadline = time.monotonic() + patience
         while True:
-            message = self._events.pop(0) if self._events else self._next(deadline)
+            try:
+                message = self._events.pop(0) if self._events else self._next(deadline)
+            except Silent:
+                return None
             shown: dict[str, Any] = message.get("data", {})
             if message.get("event") == name and data.items() <= shown.items():
                 return shown
@@ -71,6 +76,8 @@ class Monitor:
             self._connection.settimeout(max(deadline - time.monotonic(), 0.001))
             try:
                 received = self._connection.recv(65536)
+            except TimeoutError as error:
+                raise Silent("The storage daemon does not answer in time.") from error
             except OSError as error:
                 raise ExportBusy(f"The storage daemon does not answer: {error}.") from error
             if not received:

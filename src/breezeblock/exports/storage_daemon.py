@@ -21,7 +21,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -41,6 +41,8 @@ START_WITHIN = 15.0
 STOP_WITHIN = 10.0
 """Seconds for the requests under way and the last flush; then the daemon is killed."""
 COPY_WITHIN = 24 * 3600.0
+LOOK_EVERY = 1.0
+"""Seconds between two looks at how far a copy is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,7 @@ class StorageDaemon:
                     return
         raise ExportBusy(f"{PROGRAM} {found[0]} cannot be ended: its storage does not answer.")
 
-    def copy(self, image: Image, target: Path) -> None:
+    def copy(self, image: Image, target: Path, told: Callable[[float], None]) -> None:
         """Write the volume's content of this moment to `target`, a raw file of the same size.
 
         It is whole even though hosts go on writing: what they are about to change is copied first.
@@ -161,20 +163,35 @@ class StorageDaemon:
         job = f"copy-{time.monotonic_ns()}"
         node = {"driver": "raw", "file": {"driver": "file", "filename": str(target)}}
         try:
-            with monitor(self._monitor) as told:
-                told.execute("blockdev-add", **node, node_name=job)
+            with monitor(self._monitor) as daemon:
+                daemon.execute("blockdev-add", **node, node_name=job)
                 try:
-                    self._back_up(told, image, job)
+                    self._back_up(daemon, image, job, told)
                 finally:
-                    told.execute("blockdev-del", node_name=job)
+                    daemon.execute("blockdev-del", node_name=job)
         except CommandRefused as error:
             raise ExportBusy(f"The storage daemon refused the copy: {error}.") from error
 
-    def _back_up(self, told: Monitor, image: Image, job: str) -> None:
-        told.execute("blockdev-backup", job_id=job, device=_node(image), target=job, sync="full")
-        ended = told.event("BLOCK_JOB_COMPLETED", COPY_WITHIN, device=job)
+    def _back_up(
+        self, daemon: Monitor, image: Image, job: str, told: Callable[[float], None]
+    ) -> None:
+        daemon.execute("blockdev-backup", job_id=job, device=_node(image), target=job, sync="full")
+        ended = self._watch(daemon, job, told)
         if "error" in ended:
             raise ExportBusy(f"The copy failed: {ended['error']}.")
+
+    def _watch(self, daemon: Monitor, job: str, told: Callable[[float], None]) -> dict[str, Any]:
+        """Wait for the end of a job; what the daemon says of it then."""
+        deadline = time.monotonic() + COPY_WITHIN
+        while True:
+            ended = daemon.event("BLOCK_JOB_COMPLETED", LOOK_EVERY, device=job)
+            if ended is not None:
+                return ended
+            if time.monotonic() > deadline:
+                raise ExportBusy("The copy takes too long.")
+            for one in daemon.execute("query-block-jobs"):
+                if one["device"] == job and one["len"]:
+                    told(100.0 * one["offset"] / one["len"])
 
     def _arguments(self, serving: Serving, listener: int) -> list[str]:
         image = serving.image

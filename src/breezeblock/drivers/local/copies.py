@@ -1,4 +1,4 @@
-"""How the content of a volume comes to stand in a second place: clones, snapshots, and back again.
+"""How a content comes to stand in a second place: clones, snapshots and back again, images.
 
 The driver calls this for everything that has a source. There are three ways:
 
@@ -10,14 +10,17 @@ The driver calls this for everything that has a source. There are three ways:
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from breezeblock.drivers.base import PermanentError, Snapshot, Volume
-from breezeblock.drivers.local.layers import Layers, have_tools, kind_of
+from breezeblock.drivers.base import Image, PermanentError, Snapshot, Volume
+from breezeblock.drivers.local.layers import GIB, Layers, have_tools, kind_of
+from breezeblock.drivers.local.layers import Format as LayerFormat
 from breezeblock.drivers.local.manifests import Frozen, Manifest, Manifests
 from breezeblock.drivers.local.options import Format
+from breezeblock.drivers.local.patience import Told
 from breezeblock.drivers.local.sweep import dereference
 from breezeblock.exports.files import Locks
 from breezeblock.exports.nbd import NbdExports
@@ -43,8 +46,14 @@ class Copies:
         self._locks = locks
         self._wanted = wanted
 
-    def create(self, volume: Volume, source: Volume | Snapshot) -> None:
+    def create(self, volume: Volume, source: Volume | Snapshot | Image, told: Told) -> None:
         """Make the volume with the source's content. Its lock is held by the caller."""
+        if isinstance(source, Image):
+            _check_fits(source, volume.size)
+            with self._layers.draft("raw") as draft:
+                self._layers.fill(draft, source, volume.size, told)
+                self._manifests.save(volume.id, Manifest(volume.size, draft.name))
+            return
         if volume.size < source.size:
             raise PermanentError(f"{volume.size} GiB is less than the source's {source.size}.")
         origin = source.volume_id if isinstance(source, Snapshot) else source.id
@@ -56,15 +65,15 @@ class Copies:
             overlay = frozen is not None and self._may_stand_on(frozen)
             with self._layers.draft("qcow2" if overlay else "raw") as draft:
                 if frozen is None:
-                    self._copy_live(origin, manifest, draft, volume.size)
+                    self._copy_live(origin, manifest, draft, volume.size, told)
                 elif overlay:
                     self._layers.overlay(draft, frozen, volume.size)
                 else:
                     held.close()  # copying takes its time, and this layer does not change
-                    self._layers.duplicate(draft, frozen, volume.size)
+                    self._layers.duplicate(draft, frozen, volume.size, told)
                 self._manifests.save(volume.id, Manifest(volume.size, draft.name))
 
-    def snapshot(self, snapshot: Snapshot) -> None:
+    def snapshot(self, snapshot: Snapshot, told: Told) -> None:
         """Keep the volume's content of this moment, unless the snapshot is there already."""
         with self._locks.hold(snapshot.volume_id):
             manifest = self._manifests.of(snapshot.volume_id)
@@ -76,15 +85,12 @@ class Copies:
                 self._freeze(snapshot.volume_id, manifest, snapshot.id)
             else:
                 with self._layers.draft("raw") as draft:
-                    self._copy_live(snapshot.volume_id, manifest, draft, manifest.size)
+                    self._copy_live(snapshot.volume_id, manifest, draft, manifest.size, told)
                     kept = _keeping(manifest, snapshot.id, draft.name)
                     self._manifests.save(snapshot.volume_id, kept)
 
-    def revert(self, volume: Volume, snapshot: Snapshot, turn: str) -> None:
-        """Give the volume a new head with the snapshot's content. Its lock is held by the caller.
-
-        A host that was let in may have written what it still needs: then nothing is done.
-        """
+    def revert(self, volume: Volume, snapshot: Snapshot, turn: str, told: Told) -> None:
+        """Give the volume its snapshot's content, in a new head. The caller holds its lock."""
         manifest = self._manifests.of(volume.id)
         if turn in manifest.turns:
             return
@@ -95,16 +101,36 @@ class Copies:
             raise PermanentError(
                 f"Volume {volume.id} has {manifest.size} GiB, and its snapshot {frozen.size}."
             )
-        if self._exports.follow(volume.id) is not None:
-            raise PermanentError(f"Volume {volume.id} is exported.", remedy="Detach it first.")
         overlay = self._may_stand_on(frozen.layer)
-        with self._layers.draft("qcow2" if overlay else "raw") as draft:
+        with self._new_head(volume.id, manifest, turn, "qcow2" if overlay else "raw") as draft:
             if overlay:
                 self._layers.overlay(draft, frozen.layer, manifest.size)
             else:
-                self._layers.duplicate(draft, frozen.layer, manifest.size)
+                self._layers.duplicate(draft, frozen.layer, manifest.size, told)
+
+    def overwrite(self, volume: Volume, image: Image, turn: str, told: Told) -> None:
+        """Give the volume the image's content, in a new head. The caller holds its lock."""
+        manifest = self._manifests.of(volume.id)
+        if turn in manifest.turns:
+            return
+        _check_fits(image, manifest.size)
+        with self._new_head(volume.id, manifest, turn, "raw") as draft:
+            self._layers.fill(draft, image, manifest.size, told)
+
+    @contextmanager
+    def _new_head(
+        self, volume_id: str, manifest: Manifest, turn: str, kind: LayerFormat
+    ) -> Iterator[Path]:
+        """A draft that becomes the volume's content once the body has filled it, for that turn.
+
+        A host that was let in may have written what it still needs: then nothing is done.
+        """
+        if self._exports.follow(volume_id) is not None:
+            raise PermanentError(f"Volume {volume_id} is exported.", remedy="Detach it first.")
+        with self._layers.draft(kind) as draft:
+            yield draft
             left = manifest.serving(turn, draft.name)
-            dereference(self._layers, self._manifests, self._locks, volume.id, left)
+            dereference(self._layers, self._manifests, self._locks, volume_id, left)
 
     def _frozen(self, origin: str, manifest: Manifest, source: Volume | Snapshot) -> str | None:
         """A layer that holds the source's content for good; None if there is only the head."""
@@ -143,15 +169,17 @@ class Copies:
         self._exports.follow(volume_id)
         return head
 
-    def _copy_live(self, volume_id: str, manifest: Manifest, draft: Path, size: int) -> None:
+    def _copy_live(
+        self, volume_id: str, manifest: Manifest, draft: Path, size: int, told: Told
+    ) -> None:
         """Copy the head as it is at one moment, though hosts may be writing to it."""
         head = manifest.head
         at_once = self._layers.reflinks and kind_of(head) == "raw"
         if at_once or not self._exports.served(volume_id):
-            self._layers.duplicate(draft, head, size)
+            self._layers.duplicate(draft, head, size, told)
             return
         self._layers.blank(draft, manifest.size)
-        self._exports.copy(volume_id, self._layers.image(head), draft)
+        self._exports.copy(volume_id, self._layers.image(head), draft, told)
         self._layers.blank(draft, size)
 
     @property
@@ -162,6 +190,13 @@ class Copies:
 
     def _may_stand_on(self, base: str) -> bool:
         return self._overlays and len(self._layers.chain(base)) <= LONGEST_CHAIN
+
+
+def _check_fits(image: Image, size: int) -> None:
+    if image.virtual_bytes > size * GIB:
+        raise PermanentError(
+            f"The disk in the image has {image.virtual_bytes} bytes, more than {size} GiB."
+        )
 
 
 def _keeping(manifest: Manifest, snapshot_id: str, layer: str) -> Manifest:

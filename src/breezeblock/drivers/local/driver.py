@@ -39,7 +39,7 @@ from breezeblock.drivers.local.copies import Copies
 from breezeblock.drivers.local.layers import GIB, Layers
 from breezeblock.drivers.local.manifests import COMMITS, Manifest, Manifests
 from breezeblock.drivers.local.options import LocalOptions
-from breezeblock.drivers.local.patience import LongCalls
+from breezeblock.drivers.local.patience import LongCalls, Told
 from breezeblock.drivers.local.sweep import dereference, sweep
 from breezeblock.exports.errors import ExportBusy, ExportRefused
 from breezeblock.exports.files import Locks, read_json, write_json
@@ -50,7 +50,8 @@ from breezeblock.exports.supervisor import Supervisor
 VERSION = "1.0"
 
 LOCK_PATIENCE = 30.0
-COPY_PATIENCE = 45.0
+COPY_PATIENCE = 10.0
+"""Seconds after which a call that copies says how far it is, and goes on in the background."""
 
 
 @contextmanager
@@ -151,15 +152,17 @@ class LocalDriver(Driver):
         if source is None:
             with self._locks.hold(volume.id):
                 self._create_empty(volume)
-        elif isinstance(source, base.Image):
-            raise PermanentError("This backend cannot take images yet.")
         else:
             origin = source
-            self._calls.run(volume.id, lambda: self._create_from(volume, origin))
+            self._calls.run(volume.id, lambda told: self._create_from(volume, origin, told))
+
+    @_in_our_words()
+    def overwrite(self, volume: Volume, image: base.Image, *, turn: str) -> None:
+        self._calls.run(turn, lambda told: self._overwrite(volume, image, turn, told))
 
     @_in_our_words()
     def revert(self, volume: Volume, snapshot: Snapshot, *, turn: str) -> None:
-        self._calls.run(turn, lambda: self._revert(volume, snapshot, turn))
+        self._calls.run(turn, lambda told: self._revert(volume, snapshot, turn, told))
 
     @_in_our_words()
     def delete(self, volume: Volume) -> None:
@@ -186,7 +189,7 @@ class LocalDriver(Driver):
 
     @_in_our_words()
     def snapshot(self, snapshot: Snapshot) -> None:
-        self._calls.run(snapshot.id, lambda: self._copies.snapshot(snapshot))
+        self._calls.run(snapshot.id, lambda told: self._copies.snapshot(snapshot, told))
 
     @_in_our_words()
     def delete_snapshot(self, snapshot: Snapshot) -> None:
@@ -284,16 +287,23 @@ class LocalDriver(Driver):
         self._layers.remove(manifest.head)  # nothing stands on a head
         return below is not None
 
-    def _create_from(self, volume: Volume, source: Volume | Snapshot) -> None:
+    def _create_from(
+        self, volume: Volume, source: Volume | Snapshot | base.Image, told: Told
+    ) -> None:
         with self._locks.hold(volume.id):
             if self._manifests.get(volume.id) is None:
                 self._refuse_released(volume.id)
                 self._check_room(volume.size)
-                self._copies.create(volume, source)
+                self._copies.create(volume, source, told)
 
-    def _revert(self, volume: Volume, snapshot: Snapshot, turn: str) -> None:
+    def _revert(self, volume: Volume, snapshot: Snapshot, turn: str, told: Told) -> None:
         with self._locks.hold(volume.id):
-            self._copies.revert(volume, snapshot, turn)
+            self._copies.revert(volume, snapshot, turn, told)
+        self._sweep()
+
+    def _overwrite(self, volume: Volume, image: base.Image, turn: str, told: Told) -> None:
+        with self._locks.hold(volume.id):
+            self._copies.overwrite(volume, image, turn, told)
         self._sweep()
 
     def _refuse_released(self, ident: str) -> None:

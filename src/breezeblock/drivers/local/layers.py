@@ -12,9 +12,11 @@ removed: when nothing leads to it, somebody may have lost a manifest. It is set 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -24,9 +26,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, cast
 
+from breezeblock.drivers.base import Image as DiskImage
 from breezeblock.drivers.base import PermanentError, TemporaryError
+from breezeblock.drivers.local.patience import Told, nobody
 from breezeblock.exports.files import remove, sync_directory, try_lock
 from breezeblock.exports.storage_daemon import PACKAGES, Image
+from breezeblock.images.qemu_img import bounded
 
 log = logging.getLogger(__name__)
 
@@ -88,16 +93,32 @@ class Layers:
         _qemu_img(*create, str(draft), str(size * GIB), patience=QUICK)
         self._sync(draft)
 
-    def duplicate(self, draft: Path, base: str, size: int) -> None:
+    def duplicate(self, draft: Path, base: str, size: int, told: Told = nobody) -> None:
         """Fill the draft (raw) with a copy of the base, and zeros up to `size` GiB.
 
         Nobody may write to the base meanwhile, unless the file system has reflinks.
         """
         source = self.directory / base
         if kind_of(base) == "qcow2":
-            _qemu_img("convert", "-q", "-U", "-f", "qcow2", "-O", "raw", str(source), str(draft))
-        elif not (self.reflinks and _reflink(source, draft)):
-            _copy_data(source, draft)
+            converting = ("convert", "-p", "-U", "-f", "qcow2", "-O", "raw")
+            run_with_progress(["qemu-img", *converting, str(source), str(draft)], told)
+        else:
+            self._copy(source, draft, told)
+        os.truncate(draft, size * GIB)
+        self._sync(draft)
+
+    def fill(self, draft: Path, image: DiskImage, size: int, told: Told) -> None:
+        """Fill the draft (raw) with the disk in an image file, and zeros up to `size` GiB."""
+        if image.format == "raw":
+            self._copy(image.path, draft, told)
+        else:
+            converting = ("convert", "-p", "-f", image.format, "-O", "raw")
+            try:
+                run_with_progress(bounded(*converting, str(image.path), str(draft)), told)
+            except TemporaryError as error:  # it was inspected, and is damaged further in
+                raise PermanentError(str(error), remedy="Choose another image.") from error
+        if draft.stat().st_size > size * GIB:
+            raise PermanentError(f"The disk in the image does not fit into {size} GiB.")
         os.truncate(draft, size * GIB)
         self._sync(draft)
 
@@ -235,6 +256,10 @@ class Layers:
                 return path, descriptor
             os.close(descriptor)
 
+    def _copy(self, source: Path, draft: Path, told: Told) -> None:
+        if not (self.reflinks and _reflink(source, draft)):
+            _copy_data(source, draft, told)
+
     def _sync(self, path: Path) -> None:
         with path.open("rb") as file:
             os.fsync(file.fileno())
@@ -260,7 +285,7 @@ def _reflink(source: Path, target: Path) -> bool:
     return True
 
 
-def _copy_data(source: Path, target: Path) -> None:
+def _copy_data(source: Path, target: Path, told: Told) -> None:
     """Copy the parts that hold data; holes stay holes."""
     with source.open("rb") as origin, target.open("r+b") as copy:
         end = os.fstat(origin.fileno()).st_size
@@ -273,9 +298,23 @@ def _copy_data(source: Path, target: Path) -> None:
             hole = os.lseek(origin.fileno(), position, os.SEEK_HOLE)
             while position < hole:
                 length = min(hole - position, _CHUNK)
-                position += os.copy_file_range(
-                    origin.fileno(), copy.fileno(), length, position, position
-                )
+                position += _copy_range(origin.fileno(), copy.fileno(), length, position)
+                told(100.0 * position / end)
+        os.truncate(copy.fileno(), end)
+
+
+def _copy_range(origin: int, copy: int, length: int, position: int) -> int:
+    """Copy a part to the same place; by the kernel's quickest way, or by the one that always goes.
+
+    Returns how many bytes it were.
+    """
+    try:
+        return os.copy_file_range(origin, copy, length, position, position)
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+    os.lseek(copy, position, os.SEEK_SET)
+    return os.sendfile(copy, origin, position, length)
 
 
 def _qemu_img(*arguments: str, patience: float | None = None) -> None:
@@ -294,3 +333,30 @@ def _qemu_img(*arguments: str, patience: float | None = None) -> None:
         raise TemporaryError(f"qemu-img {arguments[0]} takes too long.") from error
     if done.returncode != 0:
         raise TemporaryError(f"qemu-img {arguments[0]} failed: {done.stderr.strip()}")
+
+
+_PERCENT = re.compile(rb"\(([0-9.]+)/100%\)")
+
+
+def run_with_progress(command: list[str], told: Told) -> None:
+    """Run `qemu-img … -p`, and tell how far it is. Raises TemporaryError, PermanentError."""
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+    except FileNotFoundError as error:
+        raise PermanentError("qemu-img is not installed.", remedy=f"{PACKAGES}.") from error
+    with process:
+        assert process.stdout is not None
+        last = b""
+        while part := os.read(process.stdout.fileno(), 4096):
+            last = (last + part)[-4096:]
+            found = _PERCENT.findall(part)
+            if found:
+                told(float(found[-1]))
+    if process.returncode != 0:
+        said = _PERCENT.sub(b"", last).decode(errors="replace").strip()
+        raise TemporaryError(f"qemu-img failed: {said}")
