@@ -14,7 +14,7 @@ from breezeblock.images.base import Image as ServiceImage
 from breezeblock.images.base import ImageService
 from breezeblock.model.errors import Unavailable
 from breezeblock.model.ids import new_id
-from breezeblock.workflows import from_image
+from breezeblock.workflows import from_image, telling
 from tests.service.catalog_fixture import Caller
 from tests.service.fake_driver import FakeDriver
 from tests.service.house import House, open_house
@@ -239,7 +239,7 @@ class SlowDriver(FakeDriver):
 async def test_a_driver_that_is_slow_is_waited_for_and_shows_its_progress(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(from_image, "INTERVAL", 0.0)
+    monkeypatch.setattr(telling, "INTERVAL", 0.0)
     seen: list[int] = []
     report = from_image.Run.report
 

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import msgspec
 
-from breezeblock.model.errors import InvalidState
+from breezeblock.model.errors import Conflict, InvalidState
 
 DELETABLE = frozenset(
     {"available", "error", "error_restoring", "error_extending", "error_managing"}
@@ -186,6 +186,31 @@ def check_snapshot(volume: Volume, *, in_use_allowed: bool) -> None:
         raise _refuse("snapshotted", volume, f"its status is {volume.shown_status}")
     if volume.migration_status not in FREE_TO_MIGRATE:
         raise _refuse("snapshotted", volume, "it is being migrated")
+
+
+def check_reimage(
+    volume: Volume, *, attachments: int, connected: bool, reserved_allowed: bool
+) -> None:
+    """Whether the volume's content may be replaced by an image's. Raises Conflict for one that
+    several attachments share."""
+    if attachments > 1:
+        raise Conflict(
+            f"Volume {volume.id} cannot be reimaged: it has {attachments} attachments, one at most "
+            "is allowed."
+        )
+    allowed = {"available", "error"} | ({"reserved"} if reserved_allowed else set())
+    if volume.status not in allowed:
+        raise _refuse(
+            "reimaged",
+            volume,
+            f"its status is {volume.shown_status}, it must be {' or '.join(sorted(allowed))}",
+        )
+    if volume.host is None:
+        raise _refuse("reimaged", volume, "no backend holds it")
+    if volume.migration_status not in FREE_TO_MIGRATE:
+        raise _refuse("reimaged", volume, "it is being migrated")
+    if connected:
+        raise _refuse("reimaged", volume, "a host is connected with it")
 
 
 def check_size(size: int, specs: dict[str, str]) -> None:

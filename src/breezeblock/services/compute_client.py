@@ -14,7 +14,9 @@ from breezeblock.model.errors import Unavailable
 log = structlog.get_logger()
 
 TIMEOUT = 20.0
-EVENTS_VERSION = "compute 2.51"
+EXTENDED_VERSION = "compute 2.51"
+REIMAGED_VERSION = "compute 2.93"
+"""The first versions in which these events can be told."""
 ATTACHMENT_ID_VERSION = "compute 2.89"
 """The first version that shows which attachment a server's volume has."""
 
@@ -28,13 +30,15 @@ class ComputeClient:
 
     async def volume_extended(self, servers: list[str], volume_id: str) -> None:
         """Have each server look at its volume again. Raises Unavailable when one was not told."""
-        events = [
-            {"name": "volume-extended", "server_uuid": server, "tag": volume_id}
-            for server in servers
-        ]
-        reply = await self._call(
-            "POST", "/os-server-external-events", EVENTS_VERSION, {"events": events}
-        )
+        await self._tell("volume-extended", EXTENDED_VERSION, servers, volume_id)
+
+    async def volume_reimaged(self, servers: list[str], volume_id: str) -> None:
+        """Have each server go on with its rebuilding. Raises Unavailable when one was not told."""
+        await self._tell("volume-reimaged", REIMAGED_VERSION, servers, volume_id)
+
+    async def _tell(self, event: str, version: str, servers: list[str], volume_id: str) -> None:
+        events = [{"name": event, "server_uuid": server, "tag": volume_id} for server in servers]
+        reply = await self._call("POST", "/os-server-external-events", version, {"events": events})
         if reply.status_code not in (200, 207):
             raise Unavailable(f"the compute API answered {reply.status_code}: {reply.text[:200]}")
         told = {

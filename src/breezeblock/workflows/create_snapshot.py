@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from breezeblock.drivers.base import StillWorking
 from breezeblock.model import messages as events
 from breezeblock.model.errors import Failure
 from breezeblock.model.operation import Operation
@@ -16,7 +17,7 @@ from breezeblock.model.usage import of_snapshot
 from breezeblock.model.volumes import Volume
 from breezeblock.operations.submit import Caller
 from breezeblock.operations.submit import submit as submit_operation
-from breezeblock.operations.workflow import Done, Outcome, Run, Workflow
+from breezeblock.operations.workflow import Again, Done, Outcome, Run, Workflow
 from breezeblock.store import messages, quotas, snapshots, volumes
 from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.workflows.doors import as_driver_snapshot, queue_of
@@ -49,7 +50,17 @@ async def freeze(run: Run[Data]) -> Outcome:
         lambda tx: snapshot_and_volume(tx, run.operation.resource_id)
     )
     frozen = as_driver_snapshot(snapshot, volume)
-    await run.doors.call(volume.backend, lambda driver: driver.snapshot, frozen)
+    try:
+        await run.doors.call(volume.backend, lambda driver: driver.snapshot, frozen)
+    except StillWorking as error:
+        progress = error.progress or 0
+        return Again(
+            error.retry_after,
+            data=run.data,
+            settle=lambda tx: _show(tx, snapshot.id, progress),
+            note=str(error),
+            progress=error.progress,
+        )
     return Done(
         settle=lambda tx: _settle(tx, snapshot.id, "available", progress="100%"),
     )
@@ -59,6 +70,10 @@ def snapshot_and_volume(tx: ReadTx, snapshot_id: str) -> tuple[Snapshot, Volume]
     """Both rows. Raises NotFound."""
     snapshot = snapshots.get(tx, snapshot_id)
     return snapshot, volumes.get(tx, snapshot.volume_id)
+
+
+def _show(tx: WriteTx, snapshot_id: str, progress: int) -> None:
+    snapshots.update(tx, snapshot_id, progress=f"{progress}%")
 
 
 def _settle(tx: WriteTx, snapshot_id: str, status: str, **values: str) -> None:

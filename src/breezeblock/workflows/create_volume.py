@@ -322,9 +322,9 @@ def _settle_failure(tx: WriteTx, operation: Operation, data: Data, failure: Fail
     if swept and data.tried:
         _have_swept(tx, data.tried[-1]["pool"])
     volumes.update(tx, operation.resource_id, status="error", **values)
-    messages.tell(
-        tx, events.NO_BACKEND_FITS if nowhere else events.CREATE_FAILED, operation, failure.text
-    )
+    refused = failure.code == "image-refused"
+    event = events.IMAGE_REFUSED if refused else events.CREATE_FAILED
+    messages.tell(tx, events.NO_BACKEND_FITS if nowhere else event, operation, failure.text)
 
 
 def _names(volume: Volume) -> dict[str, Any]:

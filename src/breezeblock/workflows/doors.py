@@ -23,10 +23,13 @@ SCHEDULER = "scheduler"
 
 
 class ServerEvents(Protocol):
-    """The compute service as far as block storage needs it: it is told that a volume grew."""
+    """The compute service as far as block storage needs it: it is told what became of volumes."""
 
     async def volume_extended(self, servers: list[str], volume_id: str) -> None:
         """Raises when the compute API cannot be told."""
+
+    async def volume_reimaged(self, servers: list[str], volume_id: str) -> None:
+        """That a volume which is reserved for them has its new content. Raises as the other."""
 
 
 @dataclass(frozen=True, slots=True)

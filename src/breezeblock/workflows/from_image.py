@@ -24,6 +24,10 @@ AGAIN = 5.0
 """Seconds until an image service that does not answer is asked again."""
 
 
+class Overtaken(Exception):
+    """The work was cut short, or somebody else carries it on: it is not to be done any more."""
+
+
 class Filling:
     """One run of such a step. Its progress: half of it is fetching, half writing."""
 
