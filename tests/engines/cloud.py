@@ -32,7 +32,8 @@ class Cloud:
         self.glance = Glance(self.keystone)
         options = {"auth_url": self.keystone.url, "password": PASSWORD, **(keystone_options or {})}
         auth = {"strategy": "keystone", "keystone": options}
-        self.deployment: Deployment = one_process(auth=auth, **settings)
+        images = {"endpoint": self.glance.endpoint}
+        self.deployment: Deployment = one_process(auth=auth, images=images, **settings)
 
     async def start(self) -> None:
         """Return when clients are served, and the catalog names everything."""

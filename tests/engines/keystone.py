@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -173,6 +173,10 @@ class Keystone(OpenStackService):
             user = self.make("user", name=name, password=PASSWORD, domain_id="default")
             for role in wanted:
                 self.call("PUT", f"/projects/{projects[project]}/users/{user}/roles/{roles[role]}")
+
+    def _command(self) -> Sequence[str]:
+        # Two transactions that read and then write would end in "database is locked".
+        return [*super()._command(), "--threads", "1"]
 
     def _environment(self) -> Mapping[str, str]:
         return {

@@ -46,11 +46,8 @@ class OpenStackService(PrivateServer):
 
     def write(self, name: str, sections: Mapping[str, Mapping[str, object]]) -> Path:
         """A configuration file in its directory."""
-        lines = []
-        for section, options in sections.items():
-            lines += [f"[{section}]", *(f"{key} = {value}" for key, value in options.items())]
         path = self.home / name
-        path.write_text("\n".join(lines) + "\n")
+        path.write_text(ini(sections))
         return path
 
     def manage(self, *command: str) -> None:
@@ -89,3 +86,11 @@ class OpenStackService(PrivateServer):
             return httpx2.get(f"{self.endpoint}/healthcheck", timeout=5).status_code == 200
         except httpx2.HTTPError:
             return False
+
+
+def ini(sections: Mapping[str, Mapping[str, object]]) -> str:
+    """The text of a configuration file as OpenStack's services read them."""
+    lines = []
+    for section, options in sections.items():
+        lines += [f"[{section}]", *(f"{key} = {value}" for key, value in options.items())]
+    return "\n".join(lines) + "\n"

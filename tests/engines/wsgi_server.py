@@ -1,6 +1,6 @@
 """Serves an OpenStack service's WSGI application on a loopback port; runs in `.venv-openstack`.
 
-    python -P wsgi_server.py MODULE PORT [--believe]
+    python -P wsgi_server.py MODULE PORT [--threads N] [--believe]
 
 With `--believe` there is no Keystone: the token is `user:project`, as for Breezeblock without
 authentication, and the caller an administrator. The service is told so by the headers that
@@ -15,7 +15,6 @@ import sys
 
 import waitress
 
-THREADS = 8
 CONFIRMED = {
     "HTTP_X_IDENTITY_STATUS": "Confirmed",
     "HTTP_X_ROLES": "admin,member,reader",
@@ -28,6 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("module")
     parser.add_argument("port", type=int)
+    parser.add_argument("--threads", type=int, default=8)
     parser.add_argument("--believe", action="store_true")
     wanted = parser.parse_args()
     sys.argv = sys.argv[:1]  # the services read it, too
@@ -38,7 +38,7 @@ def main() -> None:
         application,
         host="127.0.0.1",
         port=wanted.port,
-        threads=THREADS,
+        threads=wanted.threads,
         max_request_body_size=64 * 2**30,
         ident=None,
     )
