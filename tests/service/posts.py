@@ -184,6 +184,13 @@ _on_both_paths("", _offer)
 _on_both_paths("/{transfer_id}/accept", _accept)
 
 
+@_post("POST /volumes/{volume_id}/action (os-reimage)")
+async def _reimage(house: House) -> Post:
+    volume, image = await house.volume(), new_id()
+    house.image(f"{image}.raw")
+    return Post(f"/volumes/{volume}/action", {"os-reimage": {"image_id": image}})
+
+
 def _action(
     name: str,
     value: Any = None,
@@ -247,6 +254,7 @@ _action("os-set_bootable", {"bootable": True})
 _action("os-update_readonly_flag", {"readonly": True})
 _action("os-force_delete", role="admin")
 _action("os-unmanage", role="admin")
+_action("os-volume_upload_image", {"image_name": "copy", "disk_format": "qcow2"})
 _action("os-reset_status", {"status": "error"}, "admin")
 _action(*_image_metadata)
 _action("os-show_image_metadata", volume=_after(_image_metadata))
