@@ -21,7 +21,14 @@ from typing import Any
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 REQUEST_ID = re.compile(r"req-[0-9a-f-]{36}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?(Z|[+-]\d\d:\d\d)?")
+SECRET = re.compile(r"[0-9a-f]{16}")
 FAULTS = ("message", "code")
+NAMED = {
+    "body.extensions": "alias",
+    "body.hosts": "host_name",
+    "body.resource_filters": "resource",
+}
+"""Lists without an order: their elements are told apart by this field."""
 
 Exchange = dict[str, Any]
 
@@ -78,6 +85,7 @@ class Comparison:
         self, expected: Sequence[Exchange], came: Sequence[Exchange]
     ) -> Iterator[tuple[str, list[Deviation]]]:
         """Each exchange's label with its deviations."""
+        expected, came = _arrived(expected), _arrived(came)
         others = {step: list(group) for step, group in groupby(came, lambda one: str(one["step"]))}
         for step, group in groupby(expected, lambda one: str(one["step"])):
             ours, theirs = list(group), others.pop(step, [])
@@ -106,6 +114,8 @@ class Comparison:
             expected["path"]
         ):
             yield deviation("request", expected["path"], came["path"])
+        if (expected["status"], came["status"]) == (500, 400):
+            return  # where the reference fails, we refuse
         if expected["status"] != came["status"]:
             yield deviation("status", expected["status"], came["status"])
             if expected["status"] < 300 or came["status"] < 300:
@@ -127,6 +137,9 @@ class Comparison:
                     yield place, "(no such key)", other[key]
                 elif not (key == "message" and set(one) >= set(FAULTS)):
                     yield from self._walk(place, one[key], other[key])
+        elif where in NAMED and isinstance(one, list) and isinstance(other, list):
+            here, there = ({it[NAMED[where]]: it for it in items} for items in (one, other))
+            yield from self._walk(f"{where}[]", here, there)
         elif isinstance(one, list) and isinstance(other, list):
             if len(one) != len(other):
                 yield where, one, other
@@ -134,7 +147,8 @@ class Comparison:
             for here, there in zip(one, other, strict=True):
                 yield from self._walk(f"{where}[]", here, there)
         elif isinstance(one, str) and isinstance(other, str):
-            if not self._same_text(one, other):
+            secrets = where.endswith("auth_key") and SECRET.fullmatch(one)
+            if not (secrets and SECRET.fullmatch(other)) and not self._same_text(one, other):
                 yield where, one, other
         elif type(one) is not type(other) or one != other:
             yield where, one, other
@@ -155,6 +169,11 @@ class Comparison:
         return self.ids.setdefault(one, other) == other
 
 
+def _arrived(record: Sequence[Exchange]) -> list[Exchange]:
+    """Without redirections: who is sent on asks again, and that answer counts."""
+    return [one for one in record if one["status"] not in (301, 302, 307, 308)]
+
+
 def route_of(path: str) -> str:
     """A path without its query and ids."""
-    return UUID.sub("ID", path.partition("?")[0])
+    return UUID.sub("ID", path.partition("?")[0]).rstrip("/") or "/"
