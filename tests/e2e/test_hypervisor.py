@@ -221,6 +221,51 @@ async def test_a_guest_sees_its_volume_grow_without_losing_a_write(
     assert await host.one.agent.run(CHECKSUM.format(disk)) == written
 
 
+async def test_a_guest_keeps_to_the_limits_of_its_volume_also_when_it_grew(
+    host: Host, volume: str
+) -> None:
+    info = await host.unix.serve(volume, 64 * MIB)
+    info["data"]["qos_specs"] = {"write_iops_sec": "50", "total_bytes_sec": "100000000"}
+    await host.hypervisor.attach(host.one.uuid, Disk(volume, info))
+    assert await _limits(host, volume) == {"iops-write": 50, "bps-total": 100_000_000}
+    disk = await host.one.agent.find_disk(volume)
+    written = await host.one.agent.run((WRITE + CHECKSUM).format(disk))
+    await host.unix.grow(volume, 128 * MIB)
+    assert await host.hypervisor.resize(host.one.uuid, volume, 128 * MIB) == 128 * MIB
+    assert await host.one.agent.size(disk) == 128 * MIB
+    assert await host.one.agent.run(CHECKSUM.format(disk)) == written
+    assert await _limits(host, volume) == {"iops-write": 50, "bps-total": 100_000_000}
+    await host.hypervisor.detach(host.one.uuid, volume, 20)
+    assert await _limits(host, volume) is None
+
+
+@pytest.mark.parametrize(
+    "specs",
+    [{"total_iops_sec": "5", "read_iops_sec": "5"}, {"total_iops_sec_max": "5"}],
+)
+async def test_limits_that_exclude_each_other_attach_nothing(
+    host: Host, volume: str, specs: dict[str, str]
+) -> None:
+    info = await host.unix.serve(volume, 64 * MIB)
+    info["data"]["qos_specs"] = specs
+    with pytest.raises(HostError, match="could not be attached"):
+        await host.hypervisor.attach(host.one.uuid, Disk(volume, info))
+    assert await _disks(host.hypervisor, host.one) == {}
+
+
+async def _limits(host: Host, volume: str) -> dict[str, int] | None:
+    """What the throttle below the first guest's disk keeps; None: there is no throttle."""
+    group = DiskNames.of(volume).throttle
+    async with monitor(host.guests.folder(host.one.uuid).qmp_socket) as qmp:
+        if group not in {one["name"] for one in await qmp.execute("qom-list", path="/objects")}:
+            return None
+        nodes = await qmp.execute("query-named-block-nodes")
+        drivers = {one["node-name"]: one["drv"] for one in nodes}
+        assert drivers[DiskNames.of(volume).filter] == "throttle"
+        kept = await qmp.execute("qom-get", path=f"/objects/{group}", property="limits")
+    return {name: value for name, value in kept.items() if value and not name.endswith("-length")}
+
+
 async def test_a_late_resize_never_shrinks_a_disk(host: Host, volume: str, tmp_path: Path) -> None:
     path = tmp_path / "volume"
     path.write_bytes(bytes(64 * MIB))

@@ -4,7 +4,8 @@
 line of one that starts. Each disk is, seen from the guest downwards:
 
     virtio-blk device  volume-<uuid>   serial = first 20 characters of the UUID
-      raw filter node  f-<28 hex>      stays for as long as the disk is attached
+      filter node      f-<28 hex>      stays for as long as the disk is attached: raw, or throttle
+                                       where the volume's QoS specs limit it
         protocol node  a-<28 hex>      nbd, file, …: see `transports`; `b-` takes over when the
                                        storage must be reopened to show a new size
 
@@ -18,13 +19,16 @@ that is expected (`qemu_disks`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from breezeblock.compute.disk_limits import limits_of
 from breezeblock.compute.disk_names import DiskNames, Generation, uuids_in
 from breezeblock.compute.hypervisor import Disk, HostError
 from breezeblock.compute.transports import TRANSPORTS, Json, Transport
+
+THROTTLE = "throttle"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +39,23 @@ class DiskPlan:
     names: DiskNames
     slot: int
     transport: Transport
+    limits: Mapping[str, int] = field(default_factory=dict)
+    """What QEMU is to keep, in its own words; none: as fast as it goes."""
+
+    @property
+    def objects(self) -> tuple[Json, ...]:
+        """What the nodes refer to."""
+        if not self.limits:
+            return self.transport.objects
+        group = {"qom-type": "throttle-group", "id": self.names.throttle}
+        return (*self.transport.objects, {**group, "limits": dict(self.limits)})
 
     @property
     def nodes(self) -> tuple[Json, Json]:
         """The protocol node (first generation) and the filter above it."""
         return (
             {**self.transport.options, "node-name": self.names.protocol("a")},
-            filter_node(self.names, "a", read_only=self.read_only),
+            filter_node(self.names, "a", read_only=self.read_only, limited=bool(self.limits)),
         )
 
     @property
@@ -60,10 +74,13 @@ class DiskPlan:
         return {**device, "bootindex": 1} if self.disk.boot else device
 
 
-def filter_node(names: DiskNames, generation: Generation, *, read_only: bool) -> Json:
+def filter_node(
+    names: DiskNames, generation: Generation, *, read_only: bool, limited: bool
+) -> Json:
     """The node that the device sits on; only what lies below it is ever exchanged."""
+    kind = {"driver": THROTTLE, "throttle-group": names.throttle} if limited else {"driver": "raw"}
     return {
-        "driver": "raw",
+        **kind,
         "node-name": names.filter,
         "file": names.protocol(generation),
         "read-only": read_only,
@@ -89,7 +106,8 @@ def plan_disk(disk: Disk, slot: int, secrets_dir: Path) -> DiskPlan:
     read_only = disk.read_only or bool(data.get("read_only")) or data.get("access_mode") == "ro"
     transport = build(data, names, secrets_dir)
     options = {**transport.options, "read-only": read_only, "discard": "unmap"}
-    return DiskPlan(disk, names, slot, replace(transport, options=options))
+    limits = limits_of(data.get("qos_specs"))
+    return DiskPlan(disk, names, slot, replace(transport, options=options), limits)
 
 
 def _kind_and_data(connection_info: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:

@@ -57,12 +57,17 @@ class DiskNames:
 
     @property
     def objects(self) -> tuple[str, ...]:
-        """Every helper object that a transport may have made."""
-        return (self.tls_credentials,)
+        """Every helper object that a disk may have."""
+        return (self.tls_credentials, self.throttle)
 
     @property
     def tls_credentials(self) -> str:
         return f"tls-{self._short}"
+
+    @property
+    def throttle(self) -> str:
+        """The group that keeps the disk's limits; it has no other member."""
+        return f"qos-{self._short}"
 
     @property
     def _short(self) -> str:

@@ -98,7 +98,7 @@ def _disks(plans: Sequence[DiskPlan]) -> Iterator[str]:
         return name, json.dumps(value)
 
     for plan in plans:
-        for helper in plan.transport.objects:
+        for helper in plan.objects:
             yield from option("-object", helper)
         for node in plan.nodes:
             yield from option("-blockdev", node)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from breezeblock.compute.block_devices import DiskPlan, filter_node
+from breezeblock.compute.block_devices import THROTTLE, DiskPlan, filter_node
 from breezeblock.compute.device_names import device_name
 from breezeblock.compute.disk_names import DiskNames, Generation, volume_of_device
 from breezeblock.compute.guest_directory import DiskDirectory
@@ -58,7 +58,7 @@ async def plug(monitor: Monitor, plan: DiskPlan, directory: DiskDirectory) -> No
         with_secrets = dict(plan.transport.secrets)
         directory.write_secrets(with_secrets)
         try:
-            for helper in plan.transport.objects:
+            for helper in plan.objects:
                 await monitor.execute("object-add", **helper)
         finally:
             directory.remove_secrets(list(with_secrets))
@@ -205,9 +205,11 @@ async def _ask_server(
     old = await _generation_in_use(monitor, names)
     new: Generation = "a" if old == "b" else "b"
     await _must(monitor, "blockdev-add", **options, node_name=names.protocol(new))
-    present = _size((await _nodes(monitor))[names.protocol(new)])
+    nodes = await _nodes(monitor)
+    present = _size(nodes[names.protocol(new)])
     if present > shown:
-        above = filter_node(names, new, read_only=bool(options["read-only"]))
+        limited = nodes[names.filter]["drv"] == THROTTLE
+        above = filter_node(names, new, read_only=bool(options["read-only"]), limited=limited)
         await _must(monitor, "blockdev-reopen", options=[above])
     await _must(monitor, "blockdev-del", node_name=names.protocol(old if present > shown else new))
     return present

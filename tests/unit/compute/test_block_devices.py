@@ -54,6 +54,21 @@ def test_names_of_nodes_fit_into_31_characters_and_do_not_clash() -> None:
     assert max(map(len, nodes)) <= 31
 
 
+def test_a_limited_disk_sits_on_a_throttle_of_its_own() -> None:
+    plan = _plan("nbd", {**UNIX, "qos_specs": {"total_iops_sec": "100"}})
+    _, above = plan.nodes
+    group = plan.names.throttle
+    assert (above["driver"], above["throttle-group"]) == ("throttle", group)
+    limits = {"iops-total": 100}
+    assert plan.objects == ({"qom-type": "throttle-group", "id": group, "limits": limits},)
+
+
+@pytest.mark.parametrize("more", [{}, {"qos_specs": None}, {"qos_specs": {"other": "1"}}])
+def test_a_disk_without_limits_has_no_throttle(more: dict[str, Any]) -> None:
+    plan = _plan("nbd", {**UNIX, **more})
+    assert (plan.nodes[1]["driver"], plan.objects) == ("raw", ())
+
+
 def test_a_unix_socket_is_reached_without_secrets() -> None:
     plan = _plan("nbd", UNIX)
     protocol, above = plan.nodes
