@@ -123,6 +123,12 @@ async def test_capabilities_are_what_the_backend_reported(cloud: Cloud) -> None:
     assert found["properties"]["multiattach"]["type"] == "boolean"
 
 
+async def test_a_machine_stands_for_its_backend(cloud: Cloud) -> None:
+    shown = (await cloud.admin.get("/capabilities/h")).json()
+    assert shown["namespace"] == "OS::Storage::Capabilities::h@b"
+
+
 async def test_capabilities_of_an_unknown_backend_are_not_found(cloud: Cloud) -> None:
-    assert (await cloud.admin.get("/capabilities/h@nope")).status_code == 404
+    for host in ("h@nope", "nope", "h@b%23fast", "h@"):
+        assert (await cloud.admin.get(f"/capabilities/{host}")).status_code == 404
     assert (await cloud.member.get("/capabilities/h@b")).status_code == 403

@@ -9,6 +9,7 @@ from typing import Any
 
 from breezeblock.api.application import ApiCall
 from breezeblock.model.errors import NotFound
+from breezeblock.model.services import is_on
 from breezeblock.store import services
 from breezeblock.web.routes import Route
 
@@ -25,13 +26,15 @@ PROPERTIES = {
 
 
 async def show(call: ApiCall) -> dict[str, Any]:
-    host = call.params["host"].partition("#")[0]
+    """Of the first backend, where a machine that serves several is named."""
+    host = call.params["host"]
     reports = await call.app.store.read(services.all_pools)
-    told = next((report.capabilities for report in reports if report.backend == host), None)
-    if told is None:
+    found = next((report for report in reports if is_on(report.backend, host)), None)
+    if found is None:
         raise NotFound("Backend", host)
+    told = found.capabilities
     return {
-        "namespace": f"OS::Storage::Capabilities::{host}",
+        "namespace": f"OS::Storage::Capabilities::{found.backend}",
         "vendor_name": told.get("vendor_name"),
         "volume_backend_name": told.get("volume_backend_name"),
         "pool_name": told.get("pool_name"),

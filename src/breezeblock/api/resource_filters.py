@@ -27,6 +27,7 @@ FILTERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "updated_at",
             "consumes_quota",
         ),
+        "backup": ("name", "status", "volume_id"),
         "snapshot": (
             "name",
             "status",
@@ -35,6 +36,8 @@ FILTERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "availability_zone",
             "consumes_quota",
         ),
+        "group": ("name",),
+        "group_snapshot": ("name", "status", "group_id"),
         "attachment": ("volume_id", "status", "instance_id", "attach_status"),
         "message": ("resource_uuid", "resource_type", "event_id", "request_id", "message_level"),
         "pool": ("name", "volume_type"),
@@ -49,7 +52,7 @@ async def list_filters(call: ApiCall) -> dict[str, list[dict[str, Any]]]:
         "resource_filters": [
             {"resource": resource, "filters": filters}
             for resource, filters in FILTERS.items()
-            if wanted in (None, resource)
+            if wanted in (None, "", resource)
         ]
     }
 
