@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from breezeblock.model.encryptions import Encryption
 from breezeblock.model.errors import BreezeblockError, Conflict, InvalidState, NotFound
 from breezeblock.model.ids import new_id
 from breezeblock.model.listing import ListQuery
@@ -19,7 +20,7 @@ from breezeblock.model.qos_specs import QosSpecs
 from breezeblock.model.usage import of_volume
 from breezeblock.model.volume_types import VolumeType
 from breezeblock.model.volumes import Volume
-from breezeblock.store import default_types, qos_specs, quotas, volume_types, volumes
+from breezeblock.store import default_types, encryptions, qos_specs, quotas, volume_types, volumes
 from breezeblock.store.store import ReadTx, Store, WriteTx
 from breezeblock.store.tables import metadata, quota_usages
 
@@ -52,6 +53,17 @@ def new_qos(tx: WriteTx, name: str) -> str:
     qos = QosSpecs(id=new_id(), name=name, created_at=tx.now)
     qos_specs.insert(tx, qos)
     return qos.id
+
+
+def encrypt(tx: WriteTx, type_id: str) -> None:
+    made = Encryption(
+        encryption_id=new_id(),
+        volume_type_id=type_id,
+        provider="luks",
+        control_location="front-end",
+        created_at=tx.now,
+    )
+    encryptions.insert(tx, made)
 
 
 class SlowCreate:
@@ -158,6 +170,27 @@ async def test_extra_specs_cannot_change_while_a_volume_is_being_made(store: Sto
     )
     assert created is None
     assert isinstance(changed, InvalidState)
+
+
+async def test_a_type_cannot_become_encrypted_while_a_volume_is_being_made(store: Store) -> None:
+    ident = await store.write(lambda tx: new_type(tx, "gold"))
+    created, encrypted = await SlowCreate(store).beside(lambda tx: encrypt(tx, ident))
+    assert created is None
+    assert isinstance(encrypted, InvalidState)
+    assert await store.read(lambda tx: encryptions.find(tx, ident)) is None
+
+
+async def test_a_type_has_one_encryption_that_goes_with_it(store: Store) -> None:
+    ident = await store.write(lambda tx: new_type(tx, "gold"))
+    await store.write(lambda tx: encrypt(tx, ident))
+    with pytest.raises(InvalidState):
+        await store.write(lambda tx: encrypt(tx, ident))
+    await store.write(lambda tx: encryptions.update(tx, ident, key_size=256))
+    found = await store.read(lambda tx: encryptions.find(tx, ident))
+    assert found is not None
+    assert (found.provider, found.key_size) == ("luks", 256)
+    await store.write(lambda tx: volume_types.delete(tx, ident))
+    assert await store.read(lambda tx: encryptions.find(tx, ident)) is None
 
 
 @pytest.mark.parametrize(
