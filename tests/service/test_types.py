@@ -194,6 +194,14 @@ async def test_types_are_found_by_extra_specs_from_3_52(cloud: Cloud) -> None:
     assert len(before.json()["volume_types"]) == 3
 
 
+@pytest.mark.parametrize("role", ["admin", "member"])
+@pytest.mark.parametrize("text", ["x", "", "['a']", "5"])
+async def test_extra_specs_to_search_for_must_be_pairs(cloud: Cloud, role: str, text: str) -> None:
+    reply = await cloud.caller(role).get(f"/types?extra_specs={text}")
+    assert (reply.status_code, "extra_specs" in reply.text) == (400, True)
+    assert (await cloud.caller(role).get(f"/types?extra_specs={text}", "3.51")).status_code == 200
+
+
 async def test_members_cannot_search_for_extra_specs_that_are_hidden(cloud: Cloud) -> None:
     await cloud.new_type("gold", extra_specs={"tier": "gold", "multiattach": "<is> True"})
     assert await names(cloud, "?extra_specs={'tier':'gold'}", "member") == []

@@ -93,6 +93,8 @@ def view(
 async def list_types(call: ApiCall) -> dict[str, Any]:
     listing = TYPES if call.at_least(3, 52) else TYPES_BEFORE_3_52
     query = parse_list(call, listing)
+    if listing is TYPES and "extra_specs" in call.query and "extra_specs" not in query.filters:
+        raise InvalidInput("extra_specs: must be keys with their values, as {'key': 'value'}.")
     is_public = _wanted_kind(call)
     if _asks_for_hidden_specs(call, query.filters.get("extra_specs", {})):
         query = dataclasses.replace(query, empty=True)
