@@ -5,7 +5,8 @@
 Reads what `tests/routes_touched.py` has noted (which test brought which route to a success) and
 writes `tests/covering_tests.tsv`: a route, the version it begins with, a test. The test whose file
 and name speak of the route is preferred, then the one that touches the fewest others. A route that
-the notes say nothing of keeps its test.
+the notes say nothing of keeps its test; calls that are always refused (failover) are written into
+the table by hand.
 """
 
 from __future__ import annotations
