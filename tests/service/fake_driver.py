@@ -123,6 +123,22 @@ class FakeDriver(Driver):
         self.contents.pop(volume.id, None)
         self.exports = {one for one in self.exports if one[0] != volume.id}
 
+    def readable(self, volume: Volume) -> Mapping[str, Any]:
+        """Zeros, as many as there should be."""
+        self._enter("readable", volume.id)
+        self._require(volume.id)
+        return {
+            "driver": "raw",
+            "file": {
+                "driver": "null-co",
+                "size": self.sizes[volume.id] << 30,
+                "read-zeroes": True,
+            },
+        }
+
+    def done_reading(self, volume: Volume) -> None:
+        self._enter("done_reading", volume.id)
+
     def release(self, volume: Volume) -> None:
         self._enter("release", volume.id)
         if volume.id in self.snapshots.values():

@@ -26,6 +26,7 @@ from breezeblock.config import Config, build
 from breezeblock.drivers.backend import Backend
 from breezeblock.images.base import ImageService
 from breezeblock.images.opening import open_images, open_staging
+from breezeblock.images.packing import Packing
 from breezeblock.model.invariants.operations import WAITS
 from breezeblock.model.volumes import Volume
 from breezeblock.operations.engine import Engine
@@ -237,13 +238,15 @@ async def open_house(
 def _engine(
     config: Config, store: Store, bus: MemoryBus, backends: list[Backend], images: ImageService
 ) -> Engine:
+    staging = open_staging(config, images)
     doors = Doors(
         store,
         pools=PoolView(store, down_time=config.service_down_time, max_age=0.0),
         scheduling=Scheduling(load_filters(), load_weighers()),
         backends={backend.name: backend for backend in backends},
         images=images,
-        staging=open_staging(config, images),
+        staging=staging,
+        packing=Packing(staging.scratch),
     )
     late = sweep_backend.overtaken
     return Engine(store, bus, REGISTRY, doors, explain, host="node1", poll=0.5, overtaken=late)

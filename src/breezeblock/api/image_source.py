@@ -27,7 +27,7 @@ async def find(call: ApiCall, named: str, key: str) -> Image:
     images = call.app.images
     if images is None:
         raise InvalidInput(f"{key}: this deployment has no image service to read images from.")
-    token = _token(call) if images.checks_tokens else None
+    token = token_of(call) if images.checks_tokens else None
     try:
         image = await call.outside(lambda: images.find(_meant(named), token=token))
     except NotFound:
@@ -82,7 +82,7 @@ def snapshot_meant(image: Image) -> str | None:
     return None
 
 
-def _token(call: ApiCall) -> str | None:
+def token_of(call: ApiCall) -> str | None:
     """The caller's own token, where it is one that the image service can ask Keystone about."""
     keystone = call.app.config.auth.strategy == "keystone"
     return call.headers.get("x-auth-token") if keystone else None

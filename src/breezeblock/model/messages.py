@@ -48,6 +48,7 @@ EXTEND_NOT_SEEN = Event("VOLUME", "007", "009", "tell the server of the new size
 SNAPSHOT_FAILED = Event("VOLUME_SNAPSHOT", "009", "013", "create the snapshot")
 SNAPSHOT_DELETE_FAILED = Event("VOLUME_SNAPSHOT", "010", "016", "delete the snapshot")
 REVERT_FAILED = Event("VOLUME", "011", "001", "put the volume back to its snapshot")
+UPLOAD_FAILED = Event("VOLUME", "003", "004", "copy the volume into an image")
 UNMANAGE_FAILED = Event("VOLUME", "006", "001", "unmanage the volume")
 SNAPSHOT_UNMANAGE_FAILED = Event("VOLUME_SNAPSHOT", "006", "001", "unmanage the snapshot")
 VOLUME_CHECKED = Event("VOLUME", "008", "001", "look for the volume on its backend")

@@ -167,6 +167,18 @@ def check_metadata(volume: Volume) -> None:
         raise _refuse("changed", volume, f"its status is {volume.status}")
 
 
+def check_upload(volume: Volume, *, connected: bool) -> None:
+    """Whether the volume may be copied into an image: nobody writes to it meanwhile."""
+    if volume.status == "in-use" or connected:
+        raise _refuse("uploaded", volume, "a host uses it, and copying it then is not enabled")
+    if volume.status != "available":
+        raise _refuse("uploaded", volume, f"its status is {volume.shown_status}")
+    if volume.migration_status not in FREE_TO_MIGRATE:
+        raise _refuse("uploaded", volume, "it is being migrated")
+    if volume.encryption_key_id:
+        raise _refuse("uploaded", volume, "it is encrypted, and nobody could read the image")
+
+
 def check_update(volume: Volume) -> None:
     """Whether name, description and flags may be changed."""
     if volume.status == "maintenance":

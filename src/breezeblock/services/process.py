@@ -21,6 +21,7 @@ from breezeblock.config import Config, ConfigError
 from breezeblock.drivers.backend import Backend
 from breezeblock.images.base import ImageService
 from breezeblock.images.opening import open_images, open_staging
+from breezeblock.images.packing import Packing
 from breezeblock.model.ids import new_id
 from breezeblock.operations.engine import Engine
 from breezeblock.operations.explain import explain
@@ -203,6 +204,7 @@ class Process:
             servers=compute,
             images=images,
             staging=staging,
+            packing=Packing(staging.scratch),
         )
 
     async def _start_compute(self) -> None:

@@ -10,6 +10,7 @@ from breezeblock.drivers.backend import Backend
 from breezeblock.drivers.base import Snapshot, TemporaryError
 from breezeblock.drivers.base import Volume as DriverVolume
 from breezeblock.images.base import ImageService
+from breezeblock.images.packing import Packing
 from breezeblock.images.staging import Staging
 from breezeblock.model.snapshots import Snapshot as SnapshotRow
 from breezeblock.model.volumes import Volume
@@ -44,7 +45,7 @@ class Scheduling:
 @dataclass
 class Doors:
     """What a process offers its steps. A scheduler has `pools`; a volume service `backends`,
-    `images`, and `staging` for those on their way."""
+    `images`, and `staging` and `packing` for those on their way in and out."""
 
     store: Store
     pools: PoolView | None = None
@@ -53,6 +54,7 @@ class Doors:
     servers: ServerEvents | None = None
     images: ImageService | None = None
     staging: Staging | None = None
+    packing: Packing | None = None
 
     def backend(self, name: str) -> Backend:
         """The backend, which this process must serve: the queue brought the work here."""

@@ -1,8 +1,7 @@
 """What the workflows that fill a volume with an image have in common: the image is fetched, and the
 driver waited for, in one step, so that the file is there as long as somebody reads it.
 
-Such a step may last for hours. Every few seconds it shows how far it is, and so learns when another
-worker has taken it over: then it stops.
+Such a step may last for hours (`telling`).
 """
 
 from __future__ import annotations
@@ -16,10 +15,8 @@ from breezeblock.drivers.base import Image, StillWorking, TemporaryError
 from breezeblock.images.inspection import GIB, Refused
 from breezeblock.model.errors import Failure, NotFound, OperationFailed, Unavailable
 from breezeblock.operations.workflow import Run
-from breezeblock.store.store import StoreUnavailable
+from breezeblock.workflows.telling import Telling
 
-INTERVAL = 2.0
-"""Seconds between two reports of how far a step is."""
 AGAIN = 5.0
 """Seconds until an image service that does not answer is asked again."""
 
@@ -33,7 +30,7 @@ class Filling:
 
     def __init__(self, run: Run[Any]) -> None:
         self._run = run
-        self._told = asyncio.get_running_loop().time()
+        self._telling = Telling(run)
 
     @contextlib.asynccontextmanager
     async def image(self, image_id: str, size: int) -> AsyncIterator[Image]:
@@ -44,7 +41,9 @@ class Filling:
         operation = self._run.operation
         name = f"{operation.id}-{operation.epoch}"
         try:
-            async with self._run.doors.staging.fetch(image_id, name, self._fetched) as staged:
+            async with self._run.doors.staging.fetch(
+                image_id, name, self._telling.first_half
+            ) as staged:
                 if staged.virtual_bytes > size * GIB:
                     raise Refused(
                         f"The disk in it has {staged.virtual_bytes} bytes, "
@@ -64,19 +63,8 @@ class Filling:
             try:
                 return await call()
             except StillWorking as error:
-                await self._at(50.0 + (error.progress or 0) / 2)
+                await self._telling.second_half(error.progress or 0)
                 await asyncio.sleep(error.retry_after)
-
-    async def _fetched(self, percent: float) -> None:
-        await self._at(percent / 2)
-
-    async def _at(self, percent: float) -> None:
-        """Say so now and then. Raises Fenced."""
-        now = asyncio.get_running_loop().time()
-        if now - self._told >= INTERVAL:
-            self._told = now
-            with contextlib.suppress(StoreUnavailable):
-                await self._run.report(int(percent))
 
 
 def _refused(why: str) -> Failure:

@@ -12,6 +12,7 @@ from breezeblock.workflows import (
     delete_snapshot,
     delete_volume,
     detach_volume,
+    discard_image,
     extend_volume,
     hold_volume,
     reimage_volume,
@@ -19,6 +20,7 @@ from breezeblock.workflows import (
     sweep_backend,
     unmanage_snapshot,
     unmanage_volume,
+    upload_volume,
 )
 
 REGISTRY = Registry(
@@ -35,6 +37,8 @@ REGISTRY = Registry(
         hold_volume.WORKFLOW,
         check_volume.WORKFLOW,
         check_snapshot.WORKFLOW,
+        upload_volume.WORKFLOW,
+        discard_image.WORKFLOW,
         unmanage_volume.WORKFLOW,
         unmanage_snapshot.WORKFLOW,
         sweep_backend.WORKFLOW,
