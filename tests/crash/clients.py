@@ -10,6 +10,7 @@ from typing import Any
 from breezeblock.drivers.base import PermanentError, TemporaryError
 from breezeblock.workflows import sweep_backend
 from tests.crash.asgi import Reply
+from tests.crash.shelf import IMAGE, staged_at
 from tests.crash.world import World
 from tests.service.catalog_fixture import PROJECT
 
@@ -59,11 +60,29 @@ def let_go(world: World, known: Known) -> str:
     return " ".join([*words, *(f"kept {kind}" for kind in kept)])
 
 
+def uploaded(world: World, known: Known) -> str:
+    """The volume's status, and what became of the new image."""
+    made = [one for one in world.outside.shelf.images.values() if one.id != IMAGE]
+    return " ".join([volume(world, known), *(one.status for one in made)])
+
+
 def put_back(world: World, known: Known) -> str:
     """The volume's status, the snapshot's, and `done` when the volume holds what that holds."""
     words = [volume(world, known), snapshot(world, known)]
     content = world.drivers[0].contents.get(known.volume)
     return " ".join([*words, *(["done"] if content == known.snapshot else [])])
+
+
+def filled(name: str) -> Callable[[World, Known], str]:
+    """The status of the volume with this name, and `done` when it holds the image."""
+
+    def tell(world: World, _known: Known) -> str:
+        found = [one for one in world.facts().volumes.values() if one.name == name]
+        held = {one.contents.get(found[0].id) for one in world.drivers} if found else set()
+        done = ["done"] if str(staged_at(IMAGE)) in held else []
+        return " ".join([found[0].status if found else "none", *done])
+
+    return tell
 
 
 def attached(world: World, known: Known) -> str:
@@ -193,6 +212,23 @@ async def reverting_and(world: World, known: Known, action: dict[str, Any]) -> R
     return await world.call("POST", f"/snapshots/{known.snapshot}/action", action, role="admin")
 
 
+async def reimaging_and(world: World, known: Known, action: dict[str, Any]) -> Reply:
+    """Something an administrator does while a volume is overwritten with an image."""
+    reply = await acting("os-reimage", {"image_id": IMAGE})(world, known)
+    if reply.status != 202:
+        return reply
+    return await world.call("POST", f"/volumes/{known.volume}/action", action, role="admin")
+
+
+async def creating_reserved(world: World, known: Known) -> Reply:
+    """A volume from an image, which a server reserves at once, while it is downloading or not."""
+    reply = await creating(imageRef=IMAGE)(world, known)
+    if reply.status != 202:
+        return reply
+    wanted = {"volume_uuid": reply.json["volume"]["id"]}
+    return await world.call("POST", "/attachments", {"attachment": wanted})
+
+
 def deleting(path: str) -> Act:
     async def act(world: World, known: Known) -> Reply:
         return await world.call("DELETE", path.format(**vars(known)))
@@ -272,6 +308,17 @@ async def letting_go_of_snapshot(world: World, known: Known) -> Reply:
 async def letting_go_and(world: World, known: Known, action: dict[str, Any]) -> Reply:
     """Something an administrator does while a volume is being unmanaged."""
     reply = await acting("os-unmanage", role="admin")(world, known)
+    if reply.status != 202:
+        return reply
+    return await world.call("POST", f"/volumes/{known.volume}/action", action, role="admin")
+
+
+uploading = acting("os-volume_upload_image", {"image_name": "copy"})
+
+
+async def uploading_and(world: World, known: Known, action: dict[str, Any]) -> Reply:
+    """Something an administrator does while a volume is being uploaded."""
+    reply = await uploading(world, known)
     if reply.status != 202:
         return reply
     return await world.call("POST", f"/volumes/{known.volume}/action", action, role="admin")

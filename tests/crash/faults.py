@@ -13,6 +13,7 @@ from typing import Any
 
 from breezeblock.bus.base import BusUnavailable
 from breezeblock.drivers.base import PermanentError, TemporaryError
+from breezeblock.model.errors import Unavailable
 from breezeblock.store.store import StoreUnavailable
 from tests.crash.stage import Actor, Order, Plan, Point, When
 
@@ -125,6 +126,22 @@ FLAVOURS: tuple[Flavour, ...] = (
         kinds=("driver", "host"),
         when="before",
         strike=lambda: Order.TWICE,
+    ),
+    Flavour(
+        "images: away",
+        "the image service does not answer",
+        kinds=("image",),
+        when="before",
+        strike=_raising(lambda: Unavailable("The image service does not answer.")),
+        may_fail=True,
+    ),
+    Flavour(
+        "images: answer lost",
+        "the image service acts, but nobody hears of it",
+        kinds=("image",),
+        when="after",
+        strike=_raising(lambda: Unavailable("The image service does not answer.")),
+        may_fail=True,
     ),
     Flavour(
         "database: away",

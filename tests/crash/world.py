@@ -23,7 +23,7 @@ import gc
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any, TypeVar
 
@@ -54,6 +54,7 @@ from breezeblock.workflows.pool_view import PoolView
 from breezeblock.workflows.registry import REGISTRY
 from tests.crash.asgi import Reply, request
 from tests.crash.database import migrated
+from tests.crash.shelf import PackingDoor, Shelf, ShelfDoor, StagingDoor
 from tests.crash.stage import BEGINNING, Actor, Remains, Stage
 from tests.crash.virtual_time import VirtualLoop, idle
 from tests.service.catalog_fixture import POLICY, PROJECT, Personas
@@ -78,15 +79,16 @@ class NeverQuiet(AssertionError):
 
 @dataclass(frozen=True)
 class Backends:
-    """The storage of a world. It survives every crash."""
+    """The storage of a world, and its images. It survives every crash."""
 
     drivers: tuple[FakeDriver, ...]
+    shelf: Shelf = field(default_factory=Shelf)
 
     def copy(self) -> Backends:
-        return Backends(tuple(driver.copy() for driver in self.drivers))
+        return Backends(tuple(driver.copy() for driver in self.drivers), self.shelf.copy())
 
     def state(self) -> Any:
-        return [driver.state() for driver in self.drivers]
+        return [*(driver.state() for driver in self.drivers), self.shelf.state()]
 
 
 class ServedBackend(Backend):
@@ -132,7 +134,8 @@ class World(Stage[Backends]):
         self.actors.append(self.api)
         waiter = Waiter(self.api.store, self.api.bus, "api")
         self.listen(self.api, waiter.topic, waiter._heard)
-        self._application = Application(_config(), self.api.store, waiter)
+        images = ShelfDoor(self.api)
+        self._application = Application(_config(), self.api.store, waiter, images=images)
         self._hired = 0
         for _ in range(hire):
             self.hire()
@@ -157,11 +160,15 @@ class World(Stage[Backends]):
         self._hired += 1
         worker = Worker(self, f"worker{self._hired}")
         backends = [ServedBackend(driver, self, worker) for driver in self.drivers]
+        images = ShelfDoor(worker)
         doors = Doors(
             worker.store,
             pools=PoolView(worker.store, down_time=_config().service_down_time, max_age=0.0),
             scheduling=_scheduling(),
             backends={backend.name: backend for backend in backends},
+            images=images,
+            staging=StagingDoor(images),  # type: ignore[arg-type]
+            packing=PackingDoor(worker),  # type: ignore[arg-type]
         )
         engine = Engine(
             worker.store,
