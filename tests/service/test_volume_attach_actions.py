@@ -187,6 +187,34 @@ async def test_giving_back_does_not_take_a_newer_attachment_away(house: House) -
     assert await house.status(volume) == "attaching"
 
 
+async def test_a_volume_that_nobody_reserved_is_noted_as_attached(house: House) -> None:
+    volume = await house.volume()
+    for _ in range(2):  # said twice it is one attachment
+        assert (await house.act(volume, "os-attach", ATTACH)).status_code == 202
+    shown = await house.show(volume)
+    assert shown["status"] == "in-use"
+    assert [use["server_id"] for use in shown["attachments"]] == [SERVER]
+    other = {**ATTACH, "instance_uuid": "22222222-2222-2222-2222-222222222222"}
+    assert (await house.act(volume, "os-attach", other)).status_code == 400
+    on_host = {"mountpoint": "/dev/vdb", "host_name": "compute2"}
+    assert (await house.act(volume, "os-attach", on_host)).status_code == 400
+    assert house.driver.exports == set()
+
+    assert (await house.act(volume, "os-detach", {})).status_code == 202
+    shown = await house.show(volume)
+    assert (shown["status"], shown["attachments"]) == ("available", [])
+
+
+@pytest.mark.parametrize("status", ["error", "maintenance", "error_deleting"])
+async def test_a_volume_that_is_not_well_is_not_attached(house: House, status: str) -> None:
+    volume = await house.volume()
+    reset = {"os-reset_status": {"status": status}}
+    reply = await house.admin.post(f"/volumes/{volume}/action", reset)
+    assert reply.status_code == 202
+    assert (await house.act(volume, "os-attach", ATTACH)).status_code == 400
+    assert await house.status(volume) == status
+
+
 async def test_another_servers_volume_is_not_connected(house: House) -> None:
     volume = await house.volume()
     await house.in_use(volume, "compute2", SERVER)
@@ -223,7 +251,6 @@ async def test_deleting_a_connected_volume_strands_no_export(house: House) -> No
         ("os-attach", {"mountpoint": "/dev/vdb"}),
         ("os-attach", {**ATTACH, "mode": "wr"}),
         ("os-attach", {**ATTACH, "unknown": 1}),
-        ("os-attach", ATTACH),
         ("os-detach", {"attachment_id": "zz"}),
         ("os-begin_detaching", {}),
     ],

@@ -223,13 +223,14 @@ async def attach(call: ApiCall) -> None:
 
 def _attach(tx: WriteTx, call: ApiCall, wanted: Attach) -> None:
     volume = locked_volume(tx, call, f"{MEMBER}:attach")
+    host = wanted.host_name or None
+    present = [one for one in attachments.of_volume(tx, volume.id) if one.legacy]
+    if any(_is_done(one, wanted) for one in present):
+        return
     rules.check_action_attach(volume)
     rules.mode_of(volume, wanted.mode)
-    host = wanted.host_name or None
     connected = [
-        one
-        for one in attachments.of_volume(tx, volume.id)
-        if one.legacy and one.attach_status == "attaching" and host in (None, one.host_name)
+        one for one in present if one.attach_status == "attaching" and host in (None, one.host_name)
     ]
     attachment = connected[0] if connected else _new(tx, call, volume, attach_status="attaching")
     attachments.update(
@@ -246,6 +247,15 @@ def _attach(tx: WriteTx, call: ApiCall, wanted: Attach) -> None:
         volumes.update(tx, volume.id, readonly=False)
     release(tx, volume.id)
     attachments.follow(tx, volume.id, "in-use", "attached")
+
+
+def _is_done(attachment: Attachment, wanted: Attach) -> bool:
+    """Whether the same server, or host, was told to have the volume before."""
+    if attachment.attach_status != "attached":
+        return False
+    if wanted.instance_uuid is not UNSET:
+        return attachment.instance_uuid == wanted.instance_uuid
+    return attachment.instance_uuid is None and attachment.host_name == wanted.host_name
 
 
 async def detach(call: ApiCall) -> None:

@@ -140,12 +140,14 @@ def check_action_reserve(volume: Volume) -> None:
 
 
 def check_action_attach(volume: Volume) -> None:
-    """Whether os-attach may complete an attachment."""
-    if volume.status == "attaching" or (volume.multiattach and volume.status == "in-use"):
+    """Whether os-attach may complete an attachment, or note one that nobody has reserved."""
+    if volume.status in ("available", "attaching"):
+        return
+    if volume.multiattach and volume.status == "in-use":
         return
     raise InvalidState(
         f"Volume {volume.id} cannot be attached: its status is {volume.shown_status}, it must be "
-        "attaching."
+        "available or attaching."
     )
 
 
