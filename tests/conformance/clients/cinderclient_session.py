@@ -669,6 +669,50 @@ def multiattach() -> None:
     gone(member.volumes, volume.id)
 
 
+def unmanaging() -> None:
+    volume = new_volume("unmanage: volume", name="left")
+    snapshot = new_snapshot("unmanage: snapshot", volume)
+    do("unmanage: with a snapshot", lambda: admin.volumes.unmanage(volume.id))
+    do("unmanage: snapshot by member", lambda: member.volume_snapshots.unmanage(snapshot.id))
+    do("unmanage: snapshot goes", lambda: admin.volume_snapshots.unmanage(snapshot.id))
+    gone(member.volume_snapshots, snapshot.id)
+    do("unmanage: snapshot gone", lambda: member.volume_snapshots.get(snapshot.id))
+    do("unmanage: by member", lambda: member.volumes.unmanage(volume.id))
+    do("unmanage: goes", lambda: admin.volumes.unmanage(volume.id))
+    gone(member.volumes, volume.id)
+    do("unmanage: gone", lambda: member.volumes.get(volume.id))
+    do("unmanage: unknown", lambda: admin.volumes.unmanage(MISSING_ID))
+    do("unmanage: usage", lambda: admin.quotas.get(PROJECT, usage=True))
+
+
+def for_services(alpha: Any) -> None:
+    """Actions that only the compute service uses, and operators when it is gone."""
+    path = f"/volumes/{alpha.id}/action"
+    for label, body in {
+        "force detach": {"os-force_detach": {}},
+        "force detach with connector": {"os-force_detach": {"connector": CONNECTOR}},
+        "force delete": {"os-force_delete": None},
+        "growth done": {"os-extend_volume_completion": {"error": False}},
+        "growth, bad": {"os-extend_volume_completion": {"error": "x"}},
+        "migration status": {"os-reset_status": {"migration_status": "none"}},
+        "attach status": {"os-reset_status": {"attach_status": "detached"}},
+        "attach status, bad": {"os-reset_status": {"attach_status": "x"}},
+        "reset nothing": {"os-reset_status": {}},
+    }.items():
+        who = member if label in ("force delete", "force detach") else admin
+        raw(f"for services: {label}", "POST", path, body, client=who)
+    do("for services: volume", lambda: admin.volumes.get(alpha.id))
+    snapshot = new_snapshot("for services: snapshot", alpha, name="s")
+    manager = admin.volume_snapshots
+    for status in ({"status": "creating", "progress": "50%"}, {"status": "bogus"}, {}):
+        label = f"for services: {status or 'nothing'}"
+        do(label, lambda status=status: manager.update_snapshot_status(snapshot.id, status))
+    do("for services: snapshot reset", lambda: manager.reset_state(snapshot.id, "available"))
+    do("for services: snapshot shown", lambda: manager.get(snapshot.id))
+    do("for services: snapshot force deleted", lambda: manager.delete(snapshot.id, force=True))
+    gone(manager, snapshot.id)
+
+
 def end(alpha: Any, beta: Any, gold: Any, private: Any, shared: Any) -> None:
     last = new_snapshot("end: snapshot", alpha, name="last")
     do("end: type in use", lambda: admin.volume_types.delete(gold.id))
@@ -693,6 +737,8 @@ def main() -> None:
     snapshots(alpha)
     attachments(alpha)
     legacy_attach(alpha)
+    for_services(alpha)
+    unmanaging()
     transfers(beta)
     multiattach()
     quotas()
