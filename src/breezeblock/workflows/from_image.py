@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from breezeblock.drivers.base import Image, StillWorking, TemporaryError
 from breezeblock.images.inspection import GIB, Refused
+from breezeblock.images.staging import Staged
 from breezeblock.model.errors import Failure, NotFound, OperationFailed, Unavailable
 from breezeblock.operations.workflow import Run
 from breezeblock.workflows.telling import Telling
@@ -38,24 +40,15 @@ class Filling:
 
         Raises OperationFailed when this image will not do, whatever the backend; TemporaryError.
         """
-        operation = self._run.operation
-        name = f"{operation.id}-{operation.epoch}"
-        try:
-            async with self._run.doors.staging.fetch(
-                image_id, name, self._telling.first_half
-            ) as staged:
+        async with contextlib.AsyncExitStack() as stack:
+            with _in_our_words():
+                staged = await stack.enter_async_context(self._fetch(image_id))
                 if staged.virtual_bytes > size * GIB:
                     raise Refused(
                         f"The disk in it has {staged.virtual_bytes} bytes, "
                         f"which do not fit into {size} GiB."
                     )
-                yield Image(staged.path, staged.format, staged.virtual_bytes)
-        except (Refused, NotFound) as error:
-            raise OperationFailed(_refused(str(error))) from error
-        except Unavailable as error:
-            raise TemporaryError(str(error), retry_after=AGAIN) from error
-        except OSError as error:
-            raise TemporaryError(f"No room for the image: {error}.", retry_after=AGAIN) from error
+            yield Image(staged.path, staged.format, staged.virtual_bytes)
 
     async def driver(self, call: Callable[[], Awaitable[None]]) -> None:
         """Call the driver until it has done it. Raises what it raises, but not StillWorking."""
@@ -65,6 +58,27 @@ class Filling:
             except StillWorking as error:
                 await self._telling.second_half(error.progress or 0)
                 await asyncio.sleep(error.retry_after)
+
+    def _fetch(self, image_id: str) -> AbstractAsyncContextManager[Staged]:
+        operation, staging = self._run.operation, self._run.doors.staging
+        name = f"{operation.id}-{operation.epoch}"
+        fetched: AbstractAsyncContextManager[Staged] = staging.fetch(
+            image_id, name, self._telling.first_half
+        )
+        return fetched
+
+
+@contextlib.contextmanager
+def _in_our_words() -> Iterator[None]:
+    """What went wrong with the image, as the engine understands it."""
+    try:
+        yield
+    except (Refused, NotFound) as error:
+        raise OperationFailed(_refused(str(error))) from error
+    except Unavailable as error:
+        raise TemporaryError(str(error), retry_after=AGAIN) from error
+    except OSError as error:
+        raise TemporaryError(f"No room for the image: {error}.", retry_after=AGAIN) from error
 
 
 def _refused(why: str) -> Failure:
