@@ -19,7 +19,7 @@ from breezeblock.model.errors import Failure, NotFound, OperationFailed, Unavail
 from breezeblock.operations.workflow import Run
 from breezeblock.workflows.telling import Telling
 
-AGAIN = 5.0
+AGAIN = 15.0
 """Seconds until an image service that does not answer is asked again."""
 
 
