@@ -50,7 +50,7 @@ cinder: .venv-cinder/.installed ## Cinder 29, which the conformance suites ask, 
 	@.venv-cinder/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-cinder.lock
 	@touch $@
 
-conformance: dev clients cinder packages ## the same questions to Cinder 29 and to Breezeblock, compared
+conformance: dev clients cinder openstack packages ## the same questions to Cinder 29 and to Breezeblock, compared
 	@$(BIN)/python -m tests.conformance
 
 demo: setup ## create a volume, attach it to guests, show the way of each request

@@ -14,8 +14,11 @@ from tests.conformance.suite import SUITES, Result, tell
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.conformance", description=__doc__)
-    parser.add_argument("suite", nargs="*", choices=[*SUITES, []], help="which; all by default")
-    results = [_run(module) for module in parser.parse_args().suite or SUITES]
+    parser.add_argument("suite", nargs="*", help=f"{', '.join(SUITES)}; all by default")
+    wanted = parser.parse_args().suite or SUITES
+    if unknown := set(wanted) - set(SUITES):
+        parser.error(f"there is no suite {', '.join(sorted(unknown))}; known: {', '.join(SUITES)}")
+    results = [_run(module) for module in wanted]
     print()
     for result in results:
         print(result.line)
