@@ -46,26 +46,39 @@ class Deviation:
 
 @dataclass
 class Accepted:
-    """A difference that we mean: patterns of step and place, and why."""
+    """A difference that we mean: patterns of step, place and both values, and why."""
 
     step: str
     where: str
+    expected: str
+    came: str
     why: str
     used: bool = False
 
     def covers(self, deviation: Deviation) -> bool:
-        return fnmatch.fnmatchcase(deviation.step, self.step) and fnmatch.fnmatchcase(
-            deviation.where, self.where
-        )
+        values = _text(deviation.expected), _text(deviation.came)
+        told = (deviation.step, deviation.where, *values)
+        patterns = (self.step, self.where, self.expected, self.came)
+        return all(map(fnmatch.fnmatchcase, told, patterns))
 
 
 def read_accepted(path: Path) -> list[Accepted]:
-    """The accepted differences: [[difference]] tables of step, where and why."""
+    """The accepted differences: [[difference]] tables of where and why; step, expected, came."""
     tree = tomllib.loads(path.read_text())
     return [
-        Accepted(entry.get("step", "*"), _literal(entry["where"]), entry["why"])
+        Accepted(
+            entry.get("step", "*"),
+            _literal(entry["where"]),
+            _literal(entry.get("expected", "*")),
+            _literal(entry.get("came", "*")),
+            entry["why"],
+        )
         for entry in tree["difference"]
     ]
+
+
+def _text(value: object) -> str:
+    return "nothing" if value is None else str(value)
 
 
 def _literal(pattern: str) -> str:
