@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from breezeblock.doctor.findings import of_violation
 from breezeblock.drivers.base import PermanentError, Snapshot, Volume
 from tests.service.house import House
 from tests.service.sweeps import rules, sweep, used, violations
@@ -152,6 +153,17 @@ class TestWhatComesLate:
         assert house.driver.calls == [("release", volume)]
         assert (house.driver.inventory(), house.driver.released) == ([], {volume})
         assert rules(await sweep(house)) == []
+
+    async def test_the_doctor_tells_of_it_and_changes_nothing(self, house: House) -> None:
+        volume = await house.volume()
+        await house.act(volume, "os-unmanage", None, house.admin)
+        await house.quiet()
+        house.driver.sizes[volume] = 1
+        (found,) = (await sweep(house, dry_run=True)).found
+        finding = of_violation(found)
+        assert (finding.rule, finding.repairable) == ("released", True)
+        assert "unmanaged" in finding.text and "lets go" in finding.remedy
+        assert house.driver.sizes == {volume: 1}
 
     async def test_a_creation_that_was_never_finished_is_somebodys_once_unmanaged(
         self, house: House

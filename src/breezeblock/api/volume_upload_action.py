@@ -89,7 +89,7 @@ async def upload(call: ApiCall) -> dict[str, Any]:
         raise InvalidState("This deployment has no image service to upload to.")
     begun: Begun = await call.app.store.write(lambda tx: _begin(tx, call, wanted))
     token = token_of(call) if images.checks_tokens else None
-    new = _new_image(wanted, begun)
+    new = _new_image(wanted, begun, owner=call.identity.project_id)
     try:
         image = await call.outside(lambda: images.create(new, token=token))
     except BreezeblockError as error:
@@ -124,7 +124,7 @@ def _begin(tx: WriteTx, call: ApiCall, wanted: Upload) -> Begun:
     return Begun(operation, image_id, volume, volume_types.get(tx, volume.volume_type_id))
 
 
-def _new_image(wanted: Upload, begun: Begun) -> NewImage:
+def _new_image(wanted: Upload, begun: Begun, *, owner: str) -> NewImage:
     """The image of a volume is as bootable as the image that the volume was made from."""
     volume = begun.volume
     known = volume.image_metadata
@@ -137,7 +137,7 @@ def _new_image(wanted: Upload, begun: Begun) -> NewImage:
         protected=wanted.kept,
         min_disk=volume.size if wanted.disk_format == "raw" else 0,
         min_ram=_number(known.get("min_ram")),
-        owner=volume.project_id,
+        owner=owner,
         properties={
             key: value
             for key, value in known.items()
