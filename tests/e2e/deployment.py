@@ -210,7 +210,10 @@ class Deployment:
     ) -> dict[str, Any]:
         """The resource, once its status is none that passes."""
         deadline = time.monotonic() + patience
-        passing = ("creating", "deleting", "extending", "attaching", "detaching", "reserved")
+        passing = (
+            *("creating", "downloading", "deleting", "extending"),
+            *("attaching", "detaching", "reserved"),
+        )
         while True:
             found = await self.volume("GET", f"/{collection}/{ident}")
             assert found.status_code == 200, found.text

@@ -104,6 +104,32 @@ async def test_a_role_and_a_project_say_who_may_do_what(cloud: Cloud) -> None:
     await cloud.deployment.until_gone(f"/volumes/{ident}")
 
 
+async def test_an_image_is_whose_glance_says(cloud: Cloud) -> None:
+    """Glance is asked with the caller's token; its bytes are fetched by our own user."""
+    ada, carl = cloud.keystone.token("ada"), cloud.keystone.token("carl")
+    http, images = cloud.deployment.http, f"{cloud.glance.endpoint}/v2/images"
+    sent = {"X-Auth-Token": ada}
+    told = {"name": "hers", "disk_format": "raw", "container_format": "bare"}
+    image = (await http.post(images, json=told, headers=sent)).json()
+    kind = {"Content-Type": "application/octet-stream"}
+    stored = await http.put(f"{images}/{image['id']}/file", content=b"x", headers=sent | kind)
+    assert stored.status_code == 204, stored.text
+
+    for named in (image["id"], "hers"):
+        body = {"volume": {"size": 1, "imageRef": named}}
+        refused = await ask(cloud, carl, "POST", "/volumes", body)
+        assert refused.status_code == 400, refused.text
+        assert "could not be found" in refused.text
+        made = await ask(cloud, ada, "POST", "/volumes", body)
+        assert made.status_code == 202, made.text
+        ident = made.json()["volume"]["id"]
+        shown = await cloud.deployment.settled("volumes", "volume", ident)
+        assert (shown["status"], shown["bootable"]) == ("available", "true")
+        assert shown["volume_image_metadata"]["image_id"] == image["id"]
+        assert (await ask(cloud, ada, "DELETE", f"/volumes/{ident}")).status_code == 202
+        await cloud.deployment.until_gone(f"/volumes/{ident}")
+
+
 async def test_the_projects_id_may_stand_in_the_url(cloud: Cloud) -> None:
     token = cloud.keystone.token("ada")
     projects = cloud.keystone.call("GET", "/projects")["projects"]
