@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SECONDS = 120
 SEED ?= 7
 
-.PHONY: help setup dev demo keystone run test check unit lint crash-points histories chaos mutants reliability coverage lock packages clients cinder conformance clean
+.PHONY: help setup dev demo keystone run test check unit lint crash-points histories chaos mutants reliability coverage lock packages clients openstack cinder conformance clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -63,8 +63,12 @@ keystone: dev clients openstack packages ## Keystone, Glance and Breezeblock tog
 run: setup ## run the service on this machine until interrupted
 	@$(BIN)/breezeblock run
 
+# Tests of real parts have the machine for themselves; all others share it, one process a core.
+ALONE := tests/contract tests/engines tests/e2e tests/crash/test_chaos.py
+WORKERS ?= auto
 test: dev clients openstack packages lint ## everything: lint, types, layers, all tests on real parts
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(addprefix --ignore=,$(ALONE)); shared=$$?; \
+		$(BIN)/python -m pytest $(ALONE) && exit $$shared
 
 unit: dev ## the quick tests only
 	@$(BIN)/python -m pytest tests/unit tests/service
