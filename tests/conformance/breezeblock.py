@@ -146,6 +146,11 @@ def _users() -> str:
 
 def main() -> None:
     """Run one until interrupted."""
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # a shell starts background jobs deaf to the first
+        signal.signal(number, signal.default_int_handler)
     with Breezeblock() as breezeblock:
         print(f"Breezeblock serves at {breezeblock.root}/v3; directory {breezeblock.home}")
         sys.stdout.flush()

@@ -10,6 +10,7 @@ the one backend, `storage1@disks#pool1`, holds no bytes.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -122,7 +123,8 @@ class Cinder:
     def stop(self) -> None:
         """End all processes and remove the scratch directory."""
         for process in self._processes.values():
-            process.send_signal(signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # with the workers that it has forked
             process.wait()
         self._bus.remove()
         self._database.remove()
@@ -237,6 +239,11 @@ class Cinder:
 
 def main() -> None:
     """Run one until interrupted."""
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # a shell starts background jobs deaf to the first
+        signal.signal(number, signal.default_int_handler)
     began = time.monotonic()
     with Cinder() as cinder:
         print(f"Cinder 29 serves at {cinder.root}/v3 after {time.monotonic() - began:.0f} s.")
