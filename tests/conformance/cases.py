@@ -14,8 +14,7 @@ brought about first:
     NAME VALUE                       (a header's name) is sent with the request
 
 `{p}` is the caller's project; `{vol}`, `{snap}`, `{att}`, `{tr}`, `{bk}` are made for the case.
-`later` names what a case is about that this service does not have yet; `ours` is what it answers
-where that is meant to differ, and why (`200 versions; the reason`).
+`later` names what a case is about that this service does not have yet.
 """
 
 from __future__ import annotations
@@ -45,7 +44,6 @@ class Case:
     status: str
     keys: str
     later: str
-    ours: str
 
     @property
     def uses(self) -> str:
@@ -59,8 +57,6 @@ class Case:
     @property
     def wanted(self) -> str:
         """What this service answers: where the reference fails, it refuses."""
-        if self.ours:
-            return self.ours.partition(";")[0]
         return "400 badRequest" if self.status == "500" else self.measured
 
     def __str__(self) -> str:

@@ -33,7 +33,7 @@ from breezeblock.web.journal import Diverged
 from breezeblock.web.microversion import Version
 from breezeblock.web.routes import Candidates, Entry, Route, Table
 from breezeblock.web.service import Service
-from breezeblock.web.versions import Health, Ready, Versions
+from breezeblock.web.versions import Health, Ready, Versions, WayToVersions
 
 Request = falcon.asgi.Request
 Response = falcon.asgi.Response
@@ -69,8 +69,10 @@ def make_app(
     asgi.add_error_handler(Exception, _outside_of_controllers)
     asgi.add_error_handler(falcon.HTTPError, _outside_of_controllers)
     asgi.add_route("/", Versions(service, at_root=True))
-    asgi.add_route(service.prefix, Versions(service, at_root=False))
-    asgi.add_route(f"{service.prefix}/", Versions(service, at_root=False))
+    versions = Versions(service, at_root=False)
+    bare = versions if service.name == "compute" else WayToVersions(service)
+    asgi.add_route(service.prefix, bare)
+    asgi.add_route(f"{service.prefix}/", versions)
     asgi.add_route("/healthcheck", Health(ready))
     asgi.add_route("/openapi.json", openapi.Document(service, table))
     for path, methods in table.paths.items():

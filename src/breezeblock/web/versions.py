@@ -66,6 +66,19 @@ class Versions:
     on_head = on_get
 
 
+class WayToVersions:
+    """Answers the prefix without its slash: the document is one step further."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        resp.status = 302
+        resp.location = f"{base_url(req, self._service)}{self._service.prefix}/"
+
+    on_head = on_get
+
+
 class Health:
     """`/healthcheck`: 200 OK when the service can do its work, else 503."""
 

@@ -35,7 +35,14 @@ async def test_the_root_lists_the_versions_with_status_300() -> None:
     assert reply.headers["x-openstack-request-id"].startswith("req-")
 
 
-@pytest.mark.parametrize("path", ["/v3", "/v3/", f"/v3/{PROJECT}"])
+async def test_the_prefix_without_its_slash_leads_to_the_version_document() -> None:
+    async with client(authenticator=Closed()) as http:
+        reply = await http.get("/v3")
+    assert (reply.status_code, reply.content) == (302, b"")
+    assert reply.headers["Location"] == "http://cloud/v3/"
+
+
+@pytest.mark.parametrize("path", ["/v3/", f"/v3/{PROJECT}"])
 async def test_each_endpoint_a_client_may_be_given_is_a_version_document(path: str) -> None:
     async with client(authenticator=Closed()) as http:
         reply = await http.get(path)
