@@ -13,6 +13,7 @@ from breezeblock.drivers.base import Item, PermanentError, Snapshot, Volume
 from breezeblock.store import attachments, operations, quotas
 from breezeblock.store.store import WriteTx
 from breezeblock.store.tables import metadata
+from breezeblock.store.tables import operations as rows
 from breezeblock.workflows import sweep_backend
 from breezeblock.workflows.sweep_backend import SETTLED
 from tests.service.fake_driver import FakeDriver
@@ -147,7 +148,8 @@ async def test_in_another_pool_of_the_same_backend_only_what_was_tried_there_is_
         def tried(tx: WriteTx) -> None:
             (made,) = operations.of_resource(tx, volume)
             pool = {"pool": f"{BACKEND}#pool1", "error": "busy"}
-            operations.amend(tx, made.id, data=made.data | {"tried": [pool]})
+            changed = {"data": made.data | {"tried": [pool]}}
+            tx.run(rows.update().where(rows.c.id == made.id).values(changed))
 
         await house.app.store.write(tried)
         assert rules(await sweep(house)) == [("leftover", volume)]

@@ -13,7 +13,7 @@ from typing import Any
 
 from breezeblock.api.access import locked_volume
 from breezeblock.api.application import ApiCall
-from breezeblock.api.scope import seen_by
+from breezeblock.api.scope import own_project, seen_by
 from breezeblock.api.volume_create import check_volume_limit
 from breezeblock.model import transfers as rules
 from breezeblock.model.errors import InvalidInput, InvalidState, NotFound
@@ -244,7 +244,7 @@ def _accept(tx: WriteTx, call: ApiCall, offer: Transfer) -> None:
     present = attachments.of_volume(tx, volume.id)
     rules.check_accept(volume, owned, present)
     _check_idle(tx, volume, owned)
-    receiver = call.identity.project_id
+    receiver = own_project(call)
     check_volume_limit(tx, call.app, receiver, volume.size)
     _move_usage(tx, call, volume, owned)
 
@@ -284,7 +284,7 @@ def _check_idle(tx: ReadTx, volume: Volume, owned: list[Snapshot]) -> None:
 def _move_usage(tx: WriteTx, call: ApiCall, volume: Volume, owned: list[Snapshot]) -> None:
     """Raises OverQuota. Projects are counted in a fixed order, so that two that give each other
     volumes do not wait for each other."""
-    receiver = call.identity.project_id
+    receiver = own_project(call)
     if receiver == volume.project_id:
         return
     used: Counter[str] = Counter()
