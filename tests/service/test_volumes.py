@@ -101,8 +101,8 @@ async def test_a_type_bounds_the_size(house: House, size: int) -> None:
 @pytest.mark.parametrize(
     ("wish", "words"),
     [
-        ({"imageRef": "some-image"}, "no image service"),
-        ({"image_id": "some-image"}, "no image service"),
+        ({"imageRef": "some-image"}, "imageRef: the image some-image could not be found"),
+        ({"image_id": "some-image"}, "image_id: the image some-image could not be found"),
         ({"backup_id": NOBODY}, "no backup service"),
         ({"source_volid": NOBODY, "snapshot_id": NOBODY}, "only one"),
         ({"availability_zone": "mars"}, "no zone mars"),
