@@ -7,6 +7,8 @@ cloud.py        the world of `tests/crash/world.py` with API processes that die,
 weather.py      the faults that are due, and what they excuse
 client.py       what all rules share: a client that asks and remembers
 volumes.py, snapshots.py, attachments.py, limits.py, looking.py      the rules of each
+contents.py, content_answers.py      images, reverting, unmanaging: what a volume holds
+giving.py, giving_answers.py         transfers to another project
 faults.py       what goes wrong by itself, at any time
 trouble.py      calls that a fault is drawn together with
 ending.py       what must be true after each rule and at the end

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 
-from tests.crash.histories.ways import ANY, DELETABLE, FREE, GONE, Snapshot, Use, Volume, Way
+from tests.crash.histories.ways import (
+    ALONE,
+    ANY,
+    DELETABLE,
+    FREE,
+    GONE,
+    OFFERED,
+    Snapshot,
+    Use,
+    Volume,
+    Way,
+)
 
 Answers = Iterator[tuple[int, Way]]
 Step = Callable[[Way], Iterable[tuple[int, Way]]]
@@ -75,7 +86,8 @@ def reset(one: Volume, status: str, *, detached: bool) -> Answers[Volume]:
     elif status == "in-use" and not one.uses:
         yield 400, one
     else:
-        yield 202, one._replace(status=status, uses=uses, work="", checked=True)
+        cut_short = one.perhaps_filled()
+        yield 202, cut_short._replace(status=status, uses=uses, work="", checked=True)
 
 
 def reserve(one: Volume, use: Use, *codes: int) -> Answers[Volume]:
@@ -90,6 +102,8 @@ def reserve(one: Volume, use: Use, *codes: int) -> Answers[Volume]:
         yield 200, one.with_uses(use)._replace(status="reserved")
         if not one.placed:
             yield 400, one
+    elif one.status == "downloading":
+        yield 200, one.with_uses(use)
     else:
         yield 400, one
 
@@ -101,7 +115,12 @@ def connect(one: Volume, ident: str, host: str) -> Answers[Volume]:
         yield from ((code, one) for code in (200, 404, 409))
     elif use is None or one.status == GONE:
         yield 404, one
-    elif "error" in one.status or use.host not in ("", host) or _taken(one, use):
+    elif (
+        "error" in one.status
+        or one.status in ALONE
+        or use.host not in ("", host)
+        or _taken(one, use)
+    ):
         yield 409, one
     else:
         complete = use.status == "attached"  # then the guest has it, whoever connects again
@@ -153,7 +172,8 @@ def leave(one: Volume, ident: str) -> Answers[Volume]:
         yield 404, one
     else:
         there = one.with_uses(without=use)
-        own_work = one.work not in ("", "hold") or one.status == "error_deleting"
+        stays = one.status in ("error_deleting", OFFERED)
+        own_work = one.work not in ("", "hold") or stays
         yield 200, there if own_work else there.followed()
 
 

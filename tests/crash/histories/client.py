@@ -70,6 +70,9 @@ class Client(RuleBasedStateMachine):
         self.volumes: list[Belief[Volume]] = []
         self.snapshots: list[Belief[Snapshot]] = []
         self.parents: dict[str, Belief[Volume]] = {}
+        self.ages: dict[str, tuple[str, str]] = {}
+        self.given: list[Belief[Volume]] = []
+        self.away: set[str] = set()
         self.uses: list[tuple[Belief[Volume], str]] = []
         self.lost: list[Lost] = []
         self.meddled = False
@@ -92,7 +95,7 @@ class Client(RuleBasedStateMachine):
 
     @property
     def resources(self) -> list[Belief[Any]]:
-        return [*self.volumes, *self.snapshots]
+        return [*self.volumes, *self.snapshots, *self.given]
 
     @property
     def calm(self) -> bool:
@@ -126,7 +129,10 @@ class Client(RuleBasedStateMachine):
 
         `lose`: the client does not hear it. `limited`: whether the quota is in the way. `several`:
         the call is more than one transaction, so its traces are many when it is cut short.
+        Administrators leave alone what another project may have taken over.
         """
+        if how.get("role") == "admin" and about.ident in self.away:
+            return None
         reply, asked = self.send(method, path, body, **how)
         options = self.options(about, step, limited)
         if reply is not None and reply.status not in TROUBLE:
@@ -161,7 +167,7 @@ class Client(RuleBasedStateMachine):
         self, *, limits: Mapping[str, set[int]] | None = None, **asked: int
     ) -> Collection[bool]:
         """Whether the quota does not allow so many more; both when that is not known."""
-        for belief in self.resources:
+        for belief in (*self.volumes, *self.snapshots):
             belief.present(self.cloud.clock, self.calm)
         unsure = {
             "volumes": sum(one.kind == "volume" for one in self.lost),
@@ -213,7 +219,11 @@ class Client(RuleBasedStateMachine):
     def may_have_more(self, parent: Belief[Volume]) -> bool:
         return any(one.parent is parent for one in self.lost)
 
-    def add_snapshot(self, ident: str, name: str, way: Snapshot, parent: Belief[Volume]) -> None:
+    def add_snapshot(
+        self, made: dict[str, Any], name: str, way: Snapshot, parent: Belief[Volume]
+    ) -> None:
+        ident = made["id"]
+        self.ages[ident] = (made["created_at"], ident)
         self.snapshots.append(Belief(ident, name, frozenset({way}), ways.snapshot_goes_on))
         self.parents[ident] = parent
 
@@ -240,4 +250,4 @@ def unclear(one: Any) -> Any:
     """The same resource, about whose status nothing is known any more."""
     if isinstance(one, Snapshot):
         return one._replace(status=ANY, checked=True)
-    return one._replace(status=ANY, uses=frozenset(), checked=True)
+    return one.perhaps_filled()._replace(status=ANY, uses=frozenset(), checked=True)

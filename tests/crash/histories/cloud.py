@@ -9,6 +9,7 @@ await cloud.end()                        all faults over, all sleepers awake, un
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -25,6 +26,7 @@ from breezeblock.web.service import block_storage
 from breezeblock.workflows import sweep_backend
 from tests.crash.asgi import Reply, request
 from tests.crash.histories.weather import Weather
+from tests.crash.shelf import ShelfDoor
 from tests.crash.stage import Actor
 from tests.crash.virtual_time import idle
 from tests.crash.world import HOST, LEASE, World, _config
@@ -35,12 +37,25 @@ PATIENCE = 200
 LEAPS = 8
 
 
+class AtOnce(ThreadPoolExecutor):
+    """What is given to a thread is done here and now, so that histories can be repeated."""
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        try:
+            done.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            done.set_exception(error)
+        return done
+
+
 class Cloud(World):
     """See the module's text."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(self._note)
+        self._loop.set_default_executor(AtOnce())
         self.escaped: list[BaseException] = []
         super().__init__(hire=2)
         self.weather = Weather()
@@ -75,7 +90,7 @@ class Cloud(World):
         self._app = make_app(
             block_storage(max_limit=config.api.max_limit),
             ROUTES,
-            app=Application(config, self.api.store, waiter),
+            app=Application(config, self.api.store, waiter, images=ShelfDoor(self.api)),
             authenticator=Personas(),
             policy=POLICY,
             idempotency=Idempotency(

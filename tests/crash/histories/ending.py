@@ -14,12 +14,14 @@ from breezeblock.workflows import leftovers
 from tests.crash.histories import tally
 from tests.crash.histories.belief import Belief, Disagreement
 from tests.crash.histories.client import LIMITS
+from tests.crash.histories.contents import Contents
+from tests.crash.histories.giving import Giving
 from tests.crash.histories.looking import Looking
 from tests.crash.world import NeverQuiet
 from tests.service.catalog_fixture import PROJECT
 
 
-class Ending(Looking):
+class Ending(Contents, Giving, Looking):
     """Rules."""
 
     @invariant()
@@ -33,14 +35,17 @@ class Ending(Looking):
     def inexcusable(self, found: Iterable[Violation]) -> list[Violation]:
         """Without differences that may be, until a sweep comes: work was late, was cut short or
         broke down half-way."""
-        weather = self.cloud.weather
+        late, acted = self.late(), self.cloud.weather.acted
+        return [one for one in found if not _about(one) & _excuse(one, late, acted)]
+
+    def late(self) -> set[str]:
+        """What work was late on, or cut short."""
         cut_short = {
             one.resource_id.partition("@")[0]
             for one in self.cloud.facts().operations
             if _was_cut_short(one)
         }
-        excused = weather.late | cut_short
-        return [one for one in found if not _about(one) & _excuse(one, excused, weather.acted)]
+        return self.cloud.weather.late | cut_short
 
     def check(self, wrong: Collection[Any]) -> None:
         if wrong:
@@ -76,6 +81,8 @@ class Ending(Looking):
         self.check_list("volume", self.volumes)
         self.check_list("snapshot", self.snapshots)
         self.check_usage()
+        self.check_given()
+        self.check_contents(self.late() | self.cloud.weather.acted)
 
     def check_list(self, kind: str, known: Iterable[Belief[Any]]) -> None:
         """There is what the clients know of, and nothing else."""
@@ -90,7 +97,7 @@ class Ending(Looking):
         told = {name: reply.json["quota_set"][name]["in_use"] for name in LIMITS}
         there = [
             max(one.size for one in belief.ways)
-            for belief in self.resources
+            for belief in (*self.volumes, *self.snapshots)
             if not belief.may_be_gone
         ]
         expected = {
@@ -108,6 +115,7 @@ DIFFERENCES = (
     "missing",
     "size",
     leftovers.LEFTOVER,
+    leftovers.RELEASED,
     leftovers.GROWN,
 )
 

@@ -20,6 +20,10 @@ VERBS = (
     "export",
     "unexport",
     "inventory",
+    "revert",
+    "overwrite",
+    "release",
+    "release_snapshot",
 )
 """What a driver can fail at."""
 

@@ -23,6 +23,7 @@ WRONG: tuple[tuple[str, str, Any, int], ...] = (
             ({"size": 1, "source_volid": NOBODY}, 404),
             ({"size": 1, "availability_zone": "elsewhere"}, 400),
             ({"size": 1, "multiattach": True}, 400),
+            ({"size": 1, "imageRef": NOBODY}, 400),
         )
     ),
     ("GET", "/volumes/{}", None, 404),
@@ -31,6 +32,11 @@ WRONG: tuple[tuple[str, str, Any, int], ...] = (
     ("POST", "/volumes/{}/action", {"os-extend": {"new_size": 9}}, 404),
     ("POST", "/volumes/{}/action", {"os-reserve": {}}, 404),
     ("POST", "/volumes/{}/action", {"os-detach": {}}, 404),
+    ("POST", "/volumes/{}/action", {"revert": {"snapshot_id": NOBODY}}, 404),
+    ("POST", "/volumes/{}/action", {"os-reimage": {"image_id": NOBODY}}, 404),
+    ("POST", "/volumes/{}/action", {"os-volume_upload_image": {"image_name": "it"}}, 404),
+    ("POST", "/volume-transfers/{}/accept", {"accept": {"auth_key": "it"}}, 404),
+    ("DELETE", "/volume-transfers/{}", None, 404),
     ("DELETE", "/snapshots/{}", None, 404),
     ("DELETE", "/attachments/{}", None, 404),
 )
@@ -46,6 +52,7 @@ class Limits(Client):
     ) -> None:
         """`stranger`: on a volume of another project; else on one that nobody has."""
         ident = self.volume(number).ident if stranger and self.volumes else NOBODY
+        ident = NOBODY if ident in self.away else ident
         method, path, body, code = call
         project = OTHER if stranger else PROJECT
         self.refused(method, path.format(ident), body, code=code, project=project)

@@ -17,10 +17,20 @@ from tests.crash.histories.attachments import host_of
 from tests.crash.histories.belief import Belief, Disagreement
 from tests.crash.histories.client import TROUBLE, Client, Lost, which
 from tests.crash.histories.tally import step
-from tests.crash.histories.ways import ANY, GONE, Snapshot, Use, Volume
+from tests.crash.histories.ways import ANY, GONE, UNKNOWN, Snapshot, Use, Volume
 
 PART = re.compile(r"[.!?:](?= |$)")
 """The end of a part of a message: what was to be done: what happened. Why. What would help."""
+WORKS_SHOWN = {
+    "creating": ("create", "copy", "image"),
+    "deleting": ("delete",),
+    "downloading": ("image", "reimage", "reimage error"),
+    "extending": ("extend",),
+    "reverting": ("revert",),
+    "unmanaging": ("unmanage",),
+    "uploading": ("upload",),
+}
+"""The work that may be under way on a volume of this status."""
 ADVICE = EXTEND_NOT_SEEN.event_id
 """Tells of what has been done, not of a failure."""
 
@@ -146,12 +156,13 @@ class Looking(Client):
         ident, size = made["id"], made["size"]
         if one.kind == "volume":
             shared = made.get("multiattach", False)
-            way = Volume(ANY, size, shared=shared, checked=True)
+            held = frozenset({UNKNOWN})
+            way = Volume(ANY, size, shared=shared, checked=True, contents=held)
             self.volumes.append(Belief(ident, one.name, frozenset({way}), ways.volume_goes_on))
         else:
             assert one.parent is not None
             gone = Snapshot(GONE, size)
-            self.add_snapshot(ident, one.name, Snapshot(ANY, size, "", True), one.parent)
+            self.add_snapshot(made, one.name, Snapshot(ANY, size, "", True), one.parent)
             self.snapshots[-1].ways |= {gone}  # with its volume, perhaps
 
 
@@ -167,7 +178,6 @@ def _matches(one: Volume, shown: dict[str, Any], present: list[dict[str, Any]]) 
 def _adopted(one: Volume, shown: dict[str, Any], present: list[dict[str, Any]]) -> Iterable[Volume]:
     """What a volume of which little was known may be, now that it was looked at."""
     status, size = shown["status"], shown["size"]
-    works = {"creating": ("create", "copy"), "deleting": ("delete",), "extending": ("extend",)}
     uses = [
         [
             Use(use["id"], use["instance"], use["status"], host, bool(use["connection_info"]))
@@ -176,7 +186,7 @@ def _adopted(one: Volume, shown: dict[str, Any], present: list[dict[str, Any]]) 
         ]
         for use in present
     ]
-    for work in ("", *works.get(status, ("hold",))):
+    for work in ("", *WORKS_SHOWN.get(status, ("hold",))):
         for goal in one.grown if work == "extend" else (0,):
             for chosen in itertools.product(*uses):
                 yield one._replace(

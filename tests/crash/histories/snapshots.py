@@ -37,9 +37,7 @@ class Snapshots(Client):
         parent.answered(reply.status, self.options(parent, answers.source, limited))
         if reply.status == 202:
             made = reply.json["snapshot"]
-            self.add_snapshot(
-                made["id"], name, Snapshot("creating", made["size"], "create"), parent
-            )
+            self.add_snapshot(made, name, Snapshot("creating", made["size"], "create"), parent)
 
     @precondition(lambda self: self.snapshots)
     @step(number=which, lose=lost, force=st.sampled_from([False, False, True]))

@@ -17,10 +17,9 @@ from tests.crash.histories import tally
 from tests.crash.histories.attachments import Attachments, host_of, server_of
 from tests.crash.histories.belief import Belief, Disagreement
 from tests.crash.histories.client import do, which
+from tests.crash.histories.contents import Contents
 from tests.crash.histories.looking import Looking
-from tests.crash.histories.snapshots import Snapshots
 from tests.crash.histories.tally import step
-from tests.crash.histories.volumes import Volumes
 from tests.crash.histories.ways import FREE, GONE
 from tests.crash.histories.weather import BY_NAME, HARMLESS, REFUSALS, Fault
 from tests.crash.stage import When
@@ -41,6 +40,11 @@ WORKS = {
     "delete": Work("delete", (GONE,), "error_deleting"),
     "snapshot": Work("snapshot", ("available",), "error"),
     "delete snapshot": Work("delete_snapshot", (GONE,), "error_deleting"),
+    "create from image": Work("create", ("available",), "error"),
+    "revert": Work("revert", ("available",), "error"),
+    "reimage": Work("overwrite", ("available",), "error"),
+    "upload": Work("readable", ("available",), "available"),
+    "unmanage": Work("release", (GONE,), "error_unmanaging"),
 }
 """What a client asks for and then looks at."""
 USES = {"attach": "export", "connect": "export", "detach": "unexport"}
@@ -115,7 +119,7 @@ def used_in_trouble(name: str) -> Any:
     return trouble
 
 
-class Trouble(Volumes, Snapshots, Attachments, Looking):
+class Trouble(Contents, Attachments, Looking):
     """Rules."""
 
     create_in_trouble = in_trouble("create")
@@ -123,6 +127,11 @@ class Trouble(Volumes, Snapshots, Attachments, Looking):
     delete_in_trouble = in_trouble("delete")
     snapshot_in_trouble = in_trouble("snapshot")
     delete_snapshot_in_trouble = in_trouble("delete snapshot")
+    create_from_image_in_trouble = in_trouble("create from image")
+    revert_in_trouble = in_trouble("revert")
+    reimage_in_trouble = in_trouble("reimage")
+    upload_in_trouble = in_trouble("upload")
+    unmanage_in_trouble = in_trouble("unmanage")
     attach_in_trouble = used_in_trouble("attach")
     connect_in_trouble = used_in_trouble("connect")
     detach_in_trouble = used_in_trouble("detach")
@@ -219,6 +228,8 @@ class Trouble(Volumes, Snapshots, Attachments, Looking):
             return self.creating(
                 lambda: self.create_volume({"size": 1}, 1, False, False, shared=False)
             )
+        if name == "create from image":
+            return self.creating(lambda: self.create_of_image(1))
         if name == "delete snapshot":
             free = [one for one in self.snapshots if self.surely(one, ("available", "error"))]
             snapshot = free[number % len(free)] if free else None
@@ -233,7 +244,25 @@ class Trouble(Volumes, Snapshots, Attachments, Looking):
         if name == "extend":
             size = max(one.size for one in about.ways) + 1
             return lambda: self.accepted(about, self.extend_volume(about, size))
-        return lambda: self.accepted(about, self.delete_volume(about))
+        if name == "revert":
+            return self.reverting(about)
+        begin = {
+            "delete": self.delete_volume,
+            "upload": self.upload_volume,
+            "reimage": self.reimage_volume,
+            "unmanage": self.unmanage_volume,
+        }[name]
+        return lambda: self.accepted(about, begin(about))
+
+    def reverting(self, about: Belief[Any]) -> Callable[[], Belief[Any] | None] | None:
+        """To its latest snapshot, a fresh one if it has none."""
+        if not self.children(about):
+            self.snap(about)
+        known = self.youngest(about)
+        if not known:
+            return None
+        self.look_at_snapshot(known[-1])
+        return lambda: self.accepted(about, self.revert_to(about, known[-1]))
 
     def accepted(self, about: Belief[Any], reply: Any) -> Belief[Any] | None:
         return about if reply is not None and reply.status == 202 else None

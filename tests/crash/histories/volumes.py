@@ -62,6 +62,7 @@ class Volumes(Client):
         shared: bool,
         source: Belief[Any] | None = None,
         step: Any = None,
+        target: str = "",
     ) -> None:
         name = f"volume-{next(self.numbers)}"
         body = {"volume": {**wish, "name": name}}
@@ -77,8 +78,8 @@ class Volumes(Client):
         about.answered(reply.status, self.options(about, step, limited))
         if reply.status == 202:
             made = reply.json["volume"]
-            work = "copy" if source else "create"
-            way = Volume("creating", made["size"], shared=shared, work=work)
+            work = "copy" if source else "image" if target else "create"
+            way = Volume("creating", made["size"], shared=shared, work=work, target=target)
             self.volumes.append(Belief(made["id"], name, frozenset({way}), ways.volume_goes_on))
 
     @precondition(lambda self: self.volumes)

@@ -11,13 +11,18 @@ Written after the wire's rules (shared facts, state_machines.md), not after the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, TypeVar
 
 GONE = "gone"
 """The status of what is not there (any more)."""
 ANY = "any"
 """The status of what is there, but about which a client knows nothing else."""
+UNKNOWN = "?"
+"""The content of a volume about which a client knows nothing."""
+ALONE = ("downloading", "reverting", "unmanaging", "uploading")
+"""Statuses in which no host is let in."""
+OFFERED = "awaiting-transfer"
 HOLD = 3600.0
 """Seconds that a client has between os-reserve or os-begin_detaching and its next call."""
 DELETABLE = ("available", "error", "error_extending", "error_managing", "error_restoring")
@@ -39,7 +44,9 @@ class Volume(NamedTuple):
 
     `grown` are sizes that its backend may have given it already, `goal` the one that is asked for.
     `work` is under way on it; with `checked` an administrator has reset its status, which a look at
-    the backend will correct. `placed`: a backend has it for certain.
+    the backend will correct. `placed`: a backend has it for certain. `contents`: what it may hold
+    ("" for what it was made with), `target`: what the work will put there. `offer` is the transfer
+    that it awaits.
     """
 
     status: str
@@ -52,6 +59,9 @@ class Volume(NamedTuple):
     checked: bool = False
     placed: bool = False
     since: float = 0.0
+    contents: frozenset[str] = frozenset({""})
+    target: str = ""
+    offer: str = ""
 
     @property
     def attached(self) -> bool:
@@ -70,6 +80,16 @@ class Volume(NamedTuple):
     def followed(self) -> Volume:
         """With the status that its attachments say."""
         return self._replace(status=follow(self.uses), work="")
+
+    def filled(self) -> Volume:
+        """With what the work was to put there."""
+        there = frozenset({self.target}) if self.target else self.contents
+        return self._replace(contents=there, target="")
+
+    def perhaps_filled(self) -> Volume:
+        """With that or not: the work has failed, or was cut short."""
+        more = {self.target} if self.target else set()
+        return self._replace(contents=self.contents | more, target="")
 
 
 class Snapshot(NamedTuple):
@@ -110,6 +130,8 @@ def volume_goes_on(one: Volume, now: float, calm: bool) -> Iterator[Volume]:
         yield one._replace(status=GONE)
         if not calm and one.status != ANY:
             yield one._replace(status="error_deleting", work="")
+    elif one.work in LEADS_ON:
+        yield from LEADS_ON[one.work](one, calm)
     elif one.work == "extend":
         grown = one.followed()._replace(size=one.goal)
         yield grown
@@ -126,13 +148,70 @@ def volume_goes_on(one: Volume, now: float, calm: bool) -> Iterator[Volume]:
         yield from (one._replace(size=size) for size in one.grown if size > one.size)
 
 
+def _download(one: Volume, calm: bool) -> Iterator[Volume]:
+    """A volume is made from an image; somebody may reserve it meanwhile."""
+    if one.status == "creating":
+        yield one._replace(status="downloading")
+    else:
+        yield one.filled().followed()._replace(placed=True)
+    if not calm:
+        yield one.perhaps_filled()._replace(status="error", work="")
+
+
+def _reimage(one: Volume, calm: bool) -> Iterator[Volume]:
+    yield one.filled().followed()
+    if not calm:
+        yield one.perhaps_filled()._replace(status="error", work="")
+
+
+def _revert(one: Volume, calm: bool) -> Iterator[Volume]:
+    yield one.filled()._replace(status="available", work="")
+    if not calm:
+        yield one.perhaps_filled()._replace(status="error", work="")
+
+
+def _upload(one: Volume, _calm: bool) -> Iterator[Volume]:
+    yield one._replace(status="available", work="")
+
+
+def _unmanage(one: Volume, calm: bool) -> Iterator[Volume]:
+    yield one._replace(status=GONE)
+    if not calm and one.status != ANY:
+        yield one._replace(status="error_unmanaging", work="")
+
+
+def _give(one: Volume, _calm: bool) -> Iterator[Volume]:
+    """Another project may have taken it over."""
+    yield one._replace(status=GONE, work="")
+
+
+LEADS_ON: dict[str, Callable[[Volume, bool], Iterator[Volume]]] = {
+    "image": _download,
+    "reimage": _reimage,
+    "reimage error": lambda one, _calm: iter(
+        (one.perhaps_filled()._replace(status="error", work=""),)
+    ),
+    "revert": _revert,
+    "upload": _upload,
+    "unmanage": _unmanage,
+    "give": _give,
+}
+"""What work brings about that changes what a volume holds, or whose it is."""
+
+
 def snapshot_goes_on(one: Snapshot, _now: float, calm: bool) -> Iterator[Snapshot]:
     """`cascade`: it goes with its volume, whatever becomes of its own status meanwhile."""
     if one.work == "create":
         yield one._replace(status="available", work="")
         if not calm:
             yield one._replace(status="error", work="")
-    elif one.work:
+    elif one.status == "restoring":
+        yield one._replace(status="available")
+    elif one.status == "unmanaging":
+        yield one._replace(status=GONE)
+        if not calm:
+            yield one._replace(status="error", work="")
+    if one.work not in ("", "create"):
         yield one._replace(status=GONE)
         if not calm and one.work == "cascade":
             yield one._replace(work="")
