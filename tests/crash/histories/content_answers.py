@@ -47,7 +47,9 @@ def upload(one: Volume) -> Answers[Volume]:
             yield 400, one
 
 
-def reimage(one: Volume, content: str) -> Answers[Volume]:
+def reimage(one: Volume, content: str, *, reserved: bool) -> Answers[Volume]:
+    """`reserved`: one that is kept for a server will do, too."""
+    allowed = ("available", "error", "reserved") if reserved else ("available", "error")
     if one.status == GONE:
         yield 404, one
     elif one.status == ANY:
@@ -55,10 +57,10 @@ def reimage(one: Volume, content: str) -> Answers[Volume]:
         yield from ((202, known), (400, one), (409, one))
     elif len(one.uses) > 1:
         yield 409, one
-    elif one.status not in ("available", "error") or one.uses:
+    elif one.status not in allowed or any(use.host for use in one.uses):
         yield 400, one
     else:
-        work = "reimage" if one.status == "available" else "reimage error"
+        work = "reimage error" if one.status == "error" else "reimage"
         yield 202, one._replace(status="downloading", work=work, target=content)
         if not one.placed:
             yield 400, one

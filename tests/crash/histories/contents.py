@@ -28,9 +28,12 @@ class Contents(Volumes, Snapshots):
     @precondition(lambda self: self.snapshots)
     @step(number=which, latest=st.sampled_from([True, True, False]), lose=lost)
     def revert(self, number: int, latest: bool, lose: bool) -> None:
-        """`latest`: to the latest snapshot of that one's volume; else to that one."""
+        """`latest`: to the latest snapshot of that one's volume; else to that one, and there is a
+        later one."""
         snapshot = self.snapshot(number)
         parent = self.parents[snapshot.ident]
+        if not latest and self.youngest(parent)[-1] is snapshot:
+            self.snap(parent)
         self.revert_to(parent, self.youngest(parent)[-1] if latest else snapshot, lose=lose)
 
     def youngest(self, parent: Belief[Volume]) -> list[Belief[Snapshot]]:
@@ -94,14 +97,17 @@ class Contents(Volumes, Snapshots):
         return self.ask(about, step, "POST", path, body, lose=lose, several=True)
 
     @precondition(lambda self: self.volumes)
-    @step(number=which, lose=lost)
-    def reimage(self, number: int, lose: bool) -> None:
-        self.reimage_volume(self.volume(number), lose=lose)
+    @step(number=which, reserved=st.booleans(), lose=lost)
+    def reimage(self, number: int, reserved: bool, lose: bool) -> None:
+        self.reimage_volume(self.volume(number), reserved=reserved, lose=lose)
 
-    def reimage_volume(self, about: Belief[Volume], *, lose: bool = False) -> Reply | None:
-        step = partial(content_answers.reimage, content=OF_IMAGE)
-        path = f"/volumes/{about.ident}/action"
-        return self.ask(about, step, "POST", path, {"os-reimage": {"image_id": IMAGE}}, lose=lose)
+    def reimage_volume(
+        self, about: Belief[Volume], *, reserved: bool = False, lose: bool = False
+    ) -> Reply | None:
+        """`reserved`: also one that is kept for a server, which is told then."""
+        step = partial(content_answers.reimage, content=OF_IMAGE, reserved=reserved)
+        body = {"os-reimage": {"image_id": IMAGE, "reimage_reserved": reserved}}
+        return self.ask(about, step, "POST", f"/volumes/{about.ident}/action", body, lose=lose)
 
     @precondition(lambda self: self.volumes)
     @step(number=which, lose=lost)
