@@ -10,7 +10,7 @@ from hypothesis.stateful import invariant
 from breezeblock.model.errors import CUT_SHORT
 from breezeblock.model.invariants import Violation
 from breezeblock.model.operation import Operation
-from breezeblock.workflows import leftovers
+from breezeblock.workflows import detach_volume, leftovers
 from tests.crash.histories import tally
 from tests.crash.histories.belief import Belief, Disagreement
 from tests.crash.histories.client import LIMITS
@@ -36,14 +36,17 @@ class Ending(Contents, Giving, Looking):
         """Without differences that may be, until a sweep comes: work was late, was cut short or
         broke down half-way."""
         late, acted = self.late(), self.cloud.weather.acted
+        late |= {one.resource_id.partition("@")[0] for one in self._operations if _let_be(one)}
         return [one for one in found if not _about(one) & _excuse(one, late, acted)]
+
+    @property
+    def _operations(self) -> Iterable[Operation]:
+        return self.cloud.facts().operations
 
     def late(self) -> set[str]:
         """What work was late on, or cut short."""
         cut_short = {
-            one.resource_id.partition("@")[0]
-            for one in self.cloud.facts().operations
-            if _was_cut_short(one)
+            one.resource_id.partition("@")[0] for one in self._operations if _was_cut_short(one)
         }
         return self.cloud.weather.late | cut_short
 
@@ -124,6 +127,13 @@ def _was_cut_short(one: Operation) -> bool:
     """An administrator has cancelled it, or a sweep ended it in the place of its worker."""
     cancelled = (one.failure or {}).get("code") == CUT_SHORT
     return cancelled or any(entry.get("sweep") for entry in one.trail)
+
+
+def _let_be(one: Operation) -> bool:
+    """An administrator has reset the attachments away, and the backend would not shut the host out:
+    it was told, and a sweep tries again."""
+    shutting_out = one.workflow == detach_volume.WORKFLOW.name and one.state == "failed"
+    return shutting_out and not one.data["attachment_id"]
 
 
 def _about(one: Violation) -> set[str]:
