@@ -12,6 +12,7 @@ from breezeblock.drivers.base import PermanentError
 from breezeblock.model.errors import UnderWay
 from breezeblock.store.store import WriteTx
 from tests.service.house import House
+from tests.service.sweeps import sweep
 
 SERVER = "11111111-1111-1111-1111-111111111111"
 SERVER2 = "21111111-1111-1111-1111-111111111111"
@@ -168,6 +169,42 @@ async def test_a_failing_backend_leaves_the_reservation_and_tells_why(house: Hou
     # The host may have been let in before the backend failed.
     assert ("unexport", volume) in house.driver.calls
     assert await house.status(volume) == "available"
+
+
+async def test_another_host_can_be_tried_when_the_backend_has_refused_one(house: House) -> None:
+    volume = await house.volume()
+    ident = await house.attachment(volume, server=SERVER)
+    house.driver.failures["export"] = PermanentError("not this host")
+    assert (await _connect(house, ident, {"host": "other", "ip": "10.0.0.2"})).status_code == 500
+    shown = (await house.member.get(f"/attachments/{ident}")).json()["attachment"]
+    assert (shown["status"], shown["connection_info"]) == ("reserved", {})
+
+    house.driver.failures.clear()
+    house.driver.exports.add((volume, "other"))  # it had been let in before the backend failed
+    reply = await _connect(house, ident, {"host": "vm", "ip": "127.0.0.1"})
+    assert reply.status_code == 200, reply.text
+    assert reply.json()["attachment"]["status"] == "attaching"
+    await house.quiet()
+    assert house.driver.exports == {(volume, "vm")}
+
+    house.driver.exports.add((volume, "other"))  # the refused call comes to its end very late
+    await sweep(house)
+    await house.quiet()
+    assert house.driver.exports == {(volume, "vm")}
+    assert (await _connect(house, ident, {"host": "other"})).status_code == 409
+
+
+async def test_an_attachment_is_connected_to_one_host_at_a_time(house: House) -> None:
+    volume = await house.volume()
+    ident = await house.attachment(volume)
+    house.driver.gates["export"] = threading.Event()
+    connecting = asyncio.ensure_future(_connect(house, ident, {"host": "compute1"}))
+    while ("export", volume) not in house.driver.calls:
+        await asyncio.sleep(0.01)
+    assert (await _connect(house, ident, {"host": "compute2"})).status_code == 409
+    house.driver.gates["export"].set()
+    assert (await connecting).status_code == 200
+    assert house.driver.exports == {(volume, "compute1")}
 
 
 async def test_a_failed_detach_keeps_the_volume_in_use(house: House) -> None:

@@ -150,7 +150,9 @@ def _connect(
 ) -> str:
     mode = rules.mode_of(volume, attachment.attach_mode, connector.get("mode"))
     caller = call.app.caller(call)
-    return attach_volume.submit(tx, caller, volume, attachment, connector, mode)
+    operation_id = attach_volume.submit(tx, caller, volume, attachment, connector, mode)
+    detach_volume.leave_refused(tx, caller, volume, attachment, connector["host"])
+    return operation_id
 
 
 async def update(call: ApiCall) -> dict[str, Any]:

@@ -47,6 +47,12 @@ class Attachment(msgspec.Struct, frozen=True, kw_only=True):
         """The host that the volume is, or is being, exported to."""
         return (self.connector or {}).get("host")
 
+    @property
+    def is_unconnected(self) -> bool:
+        """Whether no host has been connected: none was tried, or the backend refused the one that
+        was (which may have been let in half-way)."""
+        return self.attach_status == "reserved" and self.connection_info is None
+
 
 def check_reserve(volume: Volume, instance: str | None, others: Iterable[Attachment]) -> None:
     """Whether a further attachment of the volume may be made."""
@@ -85,7 +91,7 @@ def check_connect(
         raise Conflict(f"Volume {volume.id} cannot be attached: its status is {volume.status}.")
     if volume.host is None:
         raise Conflict(f"Volume {volume.id} cannot be attached: no backend holds it.")
-    if attachment.host not in (None, host):
+    if attachment.host not in (None, host) and not attachment.is_unconnected:
         raise Conflict(
             f"Attachment {attachment.id} belongs to host {attachment.host}: delete it and make "
             "another one for another host."

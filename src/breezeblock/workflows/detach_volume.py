@@ -19,7 +19,7 @@ from breezeblock.model.attachments import Attachment
 from breezeblock.model.errors import Conflict, Failure
 from breezeblock.model.operation import Operation
 from breezeblock.model.volumes import Volume
-from breezeblock.operations.submit import Caller
+from breezeblock.operations.submit import Caller, nobody
 from breezeblock.operations.submit import submit as submit_operation
 from breezeblock.operations.workflow import Done, Outcome, Run, Workflow
 from breezeblock.store import attachments, messages, operations, volumes
@@ -95,6 +95,28 @@ def close_export(tx: WriteTx, caller: Caller, volume: Volume, host: str) -> None
     data = Data("", volume.id, host, keep_row=True)
     resource = export_id(volume.id, host)
     submit_operation(tx, WORKFLOW, caller, resource, data, queue_of(volume.host or ""))
+
+
+def leave_refused(
+    tx: WriteTx, caller: Caller, volume: Volume, attachment: Attachment, host: str
+) -> None:
+    """An attachment whose host the backend refused is being connected to `host` now: the refused
+    one, which may have been let in half-way, is shut out in the background.
+
+    Raises Conflict while that one is still being connected, or disconnected, for this attachment.
+    """
+    refused = attachment.host
+    if refused in (None, host) or volume.host is None:
+        return
+    under_way = operations.open_on(tx, export_id(volume.id, refused))
+    if under_way is None:
+        close_export(tx, nobody(caller.request_id), volume, refused)
+    elif under_way.data.get("attachment_id") == attachment.id:
+        raise Conflict(
+            f"Attachment {attachment.id} cannot be connected to another host now: work for host "
+            f"{refused} is under way."
+        )
+    # Otherwise somebody else's work decides whether that host stays in, and cleans up after it.
 
 
 async def unexport(run: Run[Data]) -> Outcome:
