@@ -66,6 +66,17 @@ class Ranking:
             limit=limit,
         )
 
+    @property
+    def none_ready(self) -> bool:
+        """Whether no pool was asked: their services are down, disabled, frozen or silent."""
+        return all(refusal.filter == READINESS for refusal in self.refusals)
+
+    @property
+    def cause(self) -> str:
+        """Why no pool takes the request, in a sentence for its user."""
+        headline, *reasons = self.summary(for_user=True).splitlines()
+        return f"{headline} {'; '.join(reasons)}".strip()
+
 
 def rank(
     pools: Iterable[Pool],

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 import structlog
 
 from breezeblock.api.application import Application
+from breezeblock.auth.between_services import with_own_user
 from breezeblock.auth.keystone import BLOCK_STORAGE
 from breezeblock.bus import open_bus
 from breezeblock.bus.base import Bus
@@ -61,8 +62,8 @@ class Process:
     """A running deployment, or a part of one. `start`, then `close`."""
 
     def __init__(self, config: Config, roles: Iterable[str]) -> None:
-        self.config = config
         self.roles = resolve_roles(roles)
+        self.config = with_own_user(config, self.roles)
         if config.bus.startswith("memory:") and self._spread_out:
             raise ConfigError(
                 "bus = 'memory:' joins the roles of one process only; "

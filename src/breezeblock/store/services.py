@@ -56,6 +56,15 @@ def all_services(tx: ReadTx, down_time: float) -> list[Service]:
     ]
 
 
+def taken_out(tx: ReadTx) -> dict[str, tuple[bool, bool]]:
+    """Backends that an operator keeps work from: (disabled, frozen), by host@backend."""
+    statement = sa.select(services.c.host, services.c.disabled, services.c.frozen).where(
+        services.c.binary == VOLUME,
+        sa.or_(services.c.disabled.is_(True), services.c.frozen.is_(True)),
+    )
+    return {row.host: (row.disabled, row.frozen) for row in tx.rows(statement)}
+
+
 def set_disabled(
     tx: WriteTx, binary: str, host: str, *, disabled: bool, reason: str | None
 ) -> bool:

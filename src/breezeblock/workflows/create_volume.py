@@ -28,7 +28,7 @@ from breezeblock.operations.explain import of_driver
 from breezeblock.operations.submit import Caller
 from breezeblock.operations.submit import submit as submit_operation
 from breezeblock.operations.workflow import Again, Done, Failed, Next, Outcome, Run, Workflow
-from breezeblock.scheduler.ranking import READINESS, Ranking, rank
+from breezeblock.scheduler.ranking import Ranking, rank
 from breezeblock.scheduler.request import Request, hinted_volumes
 from breezeblock.store import attachments, messages, qos_specs, quotas, services, snapshots, volumes
 from breezeblock.store.operations import Fenced
@@ -117,18 +117,14 @@ async def schedule(run: Run[Data]) -> Outcome:
         candidates=tuple(one.pool for one in ranking.candidates[: chosen.max_candidates]),
         ranking=_record(ranking, chosen.max_candidates),
     )
-    if (
-        not data.candidates
-        and run.operation.attempts < TRIES_FOR_READINESS
-        and _none_ready(ranking)
-    ):
+    if not data.candidates and run.operation.attempts < TRIES_FOR_READINESS and ranking.none_ready:
         return Again(after=1.0, note="no backend is up yet")
     if not data.candidates:
         return Failed(
             Failure(
                 code="no-backend-fits",
                 message="No storage pool fits the volume.",
-                cause="; ".join(ranking.summary(for_user=True).splitlines()),
+                cause=ranking.cause,
                 remedy="Ask for less, for another zone or type, or let the operator add space.",
                 retryable=True,
             ),
@@ -238,11 +234,6 @@ def _stranded(run: Run[Data]) -> Outcome | None:
     if run.operation.step != build.__name__ or run.data.position + 1 >= len(run.data.candidates):
         return None
     return _hand_on(run, DOWN)
-
-
-def _none_ready(ranking: Ranking) -> bool:
-    """Whether it is not the volume that does not fit, but no backend that has reported."""
-    return all(refusal.filter == READINESS for refusal in ranking.refusals)
 
 
 def _record(ranking: Ranking, candidates: int) -> dict[str, Any]:

@@ -21,13 +21,17 @@ from breezeblock.model.volumes import Volume
 from breezeblock.operations.submit import Caller
 from breezeblock.operations.submit import submit as submit_operation
 from breezeblock.operations.workflow import Done, Failed, Next, Outcome, Run, Workflow
-from breezeblock.scheduler.ranking import rank
+from breezeblock.scheduler.ranking import Ranking, rank
 from breezeblock.scheduler.request import Request
 from breezeblock.store import attachments, messages, operations, quotas, volume_types, volumes
 from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.workflows.doors import SCHEDULER, as_driver_volume, queue_of
 
 log = structlog.get_logger()
+
+
+NOT_BEGUN = "no-room"
+"""Code of failures that come before the backend was asked."""
 
 
 class Data(msgspec.Struct, frozen=True):
@@ -75,17 +79,18 @@ async def check(run: Run[Data]) -> Outcome:
     chosen = run.doors.scheduling
     ranking = rank(await run.doors.pools.pools(), request, chosen.filters, chosen.weighers)
     if not ranking.candidates:
-        return Failed(
-            Failure(
-                code="no-room",
-                message="The volume's storage pool has no room for the growth.",
-                cause="; ".join(ranking.summary(for_user=True).splitlines()),
-                remedy="Ask for less, or let the operator add space.",
-                retryable=True,
-            ),
-            note=ranking.summary(),
-        )
+        return Failed(_refused(ranking), note=ranking.summary())
     return Next(queue_of(volume.host), data)
+
+
+def _refused(ranking: Ranking) -> Failure:
+    if ranking.none_ready:
+        message = "The volume's storage takes no growth now."
+        remedy = "Try again later, or ask the operator."
+    else:
+        message = "The volume's storage pool has no room for the growth."
+        remedy = "Ask for less, or let the operator add space."
+    return Failure(NOT_BEGUN, message, ranking.cause, remedy, retryable=True)
 
 
 async def grow(run: Run[Data]) -> Outcome:
@@ -177,13 +182,13 @@ def _settle_failure(tx: WriteTx, operation: Operation, data: Data, failure: Fail
         # The type may have been renamed meanwhile, and its usage with it.
         name = volume_types.get(tx, volume.volume_type_id).name
         quotas.charge(tx, volume.project_id, _growth(data, name, -1), {})
-    if failure.code == "no-room":
+    if failure.code == NOT_BEGUN:
         attachments.settle_volume(tx, volume.id)
     else:
         volumes.update(tx, volume.id, status="error_extending")
     messages.tell(
         tx,
-        events.EXTEND_NO_ROOM if failure.code == "no-room" else events.EXTEND_FAILED,
+        events.EXTEND_NO_ROOM if failure.code == NOT_BEGUN else events.EXTEND_FAILED,
         operation,
         failure.text,
     )

@@ -7,6 +7,7 @@ pool at once, the volume service refuses and the walk goes on (design, section 6
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from breezeblock.model.services import PoolReport, Service
 from breezeblock.scheduler.pools import Pool
@@ -15,7 +16,11 @@ from breezeblock.store.store import ReadTx, Store
 
 
 class PoolView:
-    """All pools with their state; reloaded when older than `max_age` seconds."""
+    """All pools with their state; reloaded when older than `max_age` seconds.
+
+    What an operator has disabled or frozen is asked anew each time: once he has been told, nothing
+    more is placed there.
+    """
 
     def __init__(self, store: Store, *, down_time: float, max_age: float = 1.0) -> None:
         self.store = store
@@ -25,11 +30,16 @@ class PoolView:
         self._reported: dict[str, float] = {}
         self._booked: list[tuple[str, int, float]] = []
         self._loaded_at = float("-inf")
+        self._taken_out: dict[str, tuple[bool, bool]] = {}
 
     async def pools(self) -> list[Pool]:
         """The pools as of now. Raises StoreUnavailable."""
         if time.monotonic() - self._loaded_at > self.max_age:
             await self._load()
+        taken_out = await self.store.read(services.taken_out)
+        if taken_out != self._taken_out:
+            self._taken_out = taken_out
+            self._pools = {name: _as_told(one, taken_out) for name, one in self._pools.items()}
         return list(self._pools.values())
 
     def book(self, pool: str, size: int) -> None:
@@ -54,6 +64,11 @@ class PoolView:
             if name in pools:
                 pools[name] = pools[name].booked(size)
         self._pools = pools
+        self._taken_out = {
+            host: (one.disabled, one.frozen)
+            for host, one in by_host.items()
+            if one.disabled or one.frozen
+        }
         self._loaded_at = time.monotonic()
 
     def _read(
@@ -64,6 +79,11 @@ class PoolView:
             services.all_services(tx, self.down_time),
             dict(volumes.placed(tx)),
         )
+
+
+def _as_told(pool: Pool, taken_out: dict[str, tuple[bool, bool]]) -> Pool:
+    disabled, frozen = taken_out.get(pool.backend, (False, False))
+    return replace(pool, enabled=not disabled, frozen=frozen)
 
 
 def _pool(report: PoolReport, service: Service | None, placed: tuple[int, int]) -> Pool:
