@@ -169,3 +169,14 @@ async def test_administrators_filter_by_host_and_see_all_projects(house: House) 
         assert [one["id"] for one in listed] == found
     assert (await admin.get("/snapshots?all_tenants=nonsense")).json()["snapshots"] == []
     assert (await house.other.get(f"/snapshots/{ident}")).status_code == 404
+
+
+async def test_the_size_of_the_volume_sorts_and_filters_by_either_name(house: House) -> None:
+    small = await house.snapshot(await house.volume())
+    big = await house.snapshot(await house.volume(size=2))
+    for key in ("size", "volume_size"):
+        for direction, wanted in (("asc", [small, big]), ("desc", [big, small])):
+            reply = await house.member.get(f"/snapshots?sort={key}:{direction}")
+            assert [one["id"] for one in reply.json()["snapshots"]] == wanted
+        reply = await house.admin.get(f"/snapshots?{key}=2")
+        assert [one["id"] for one in reply.json()["snapshots"]] == [big]

@@ -56,12 +56,15 @@ SNAPSHOTS = Listing(
     columns={
         **dict.fromkeys((*_TEXTS, "name", "host", "availability_zone"), Column()),
         "size": Column("value"),
+        "volume_size": Column("value"),
         "metadata": Column("metadata", since="3.22"),
         "consumes_quota": Column("bool", since="3.65"),
     },
     public=FILTERS["snapshot"],
     sortable={
-        **dict.fromkeys((*_TEXTS, "size", "consumes_quota", "created_at", "updated_at"), "3.0"),
+        **dict.fromkeys(
+            (*_TEXTS, "size", "volume_size", "consumes_quota", "created_at", "updated_at"), "3.0"
+        ),
         "name": "3.30",
     },
     with_count_since="3.45",

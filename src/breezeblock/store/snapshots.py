@@ -21,7 +21,11 @@ def _volume_is(test: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
     return snapshots.c.volume_id.in_(sa.select(volumes.c.id).where(test))
 
 
-ALIASES = {"display_name": snapshots.c.name, "display_description": snapshots.c.description}
+ALIASES = {
+    "display_name": snapshots.c.name,
+    "display_description": snapshots.c.description,
+    "volume_size": snapshots.c.size,
+}
 """Further names of columns in list queries."""
 TESTS: Mapping[str, listing.Test] = {
     "host": lambda host: _volume_is(on_host(str(host))),
