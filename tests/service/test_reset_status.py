@@ -320,6 +320,22 @@ async def test_a_host_that_cannot_be_shut_out_is_told_of_and_the_status_stays(
     assert told.startswith("detach the volume")
 
 
+async def test_a_host_that_could_not_be_shut_out_then_is_when_the_volume_is_looked_at(
+    house: House,
+) -> None:
+    volume = await house.volume()
+    await house.in_use(volume)
+    house.driver.failures["unexport"] = PermanentError("not now")
+    await _reset(house, volume, status="available", attach_status="detached")
+    while not await _messages(house):
+        await asyncio.sleep(0.01)
+    assert house.driver.exports
+    del house.driver.failures["unexport"]
+    await house.come_due(CHECK)
+    assert not house.driver.exports
+    await _assert_sound(house)
+
+
 # -- snapshots ----------------------------------------------------------------------------------
 
 

@@ -43,12 +43,12 @@ async def look(run: Run[Data]) -> Outcome:
     if busy:
         return Again(after=checks.LOOK_AGAIN, note="work is under way on the snapshot")
     try:
-        held = await checks.find_on_backend(run, volume.backend or "", "snapshot")
+        held = await checks.find_on_backend(run, volume.backend or "")
     except TemporaryError as error:
         if not checks.may_look_again(run, error):
             raise
         return Again(after=checks.LOOK_AGAIN, note=f"will look again: {error}")
-    there = held is not None
+    there = any(item.kind == "snapshot" for item in held)
     return Done(
         settle=lambda tx: _settle(tx, run.operation, snapshot, there=there),
         note="the backend holds it" if there else "the backend does not hold it",

@@ -46,16 +46,18 @@ async def look(run: Run[Data]) -> Outcome:
         return Done(note="the volume is gone")
     if busy:
         return Again(after=checks.LOOK_AGAIN, note="work is under way on the volume")
-    held = None
+    items: list[Item] = []
     if volume.backend is not None:
         try:
-            held = await checks.find_on_backend(run, volume.backend, "volume")
+            items = await checks.find_on_backend(run, volume.backend)
         except TemporaryError as error:
             if not checks.may_look_again(run, error):
                 raise
             return Again(after=checks.LOOK_AGAIN, note=f"will look again: {error}")
+    held = next((item for item in items if item.kind == "volume"), None)
+    let_in = {item.host for item in items if item.kind == "export"}
     return Done(
-        settle=lambda tx: _settle(tx, run, volume, held),
+        settle=lambda tx: _settle(tx, run, volume, held, let_in),
         note=f"the backend holds {held.size} GiB" if held else "the backend does not hold it",
     )
 
@@ -64,7 +66,9 @@ def _to_look(tx: ReadTx, volume_id: str) -> tuple[Volume | None, bool]:
     return volumes.find(tx, volume_id), checks.is_busy(tx, volume_id)
 
 
-def _settle(tx: WriteTx, run: Run[Data], seen: Volume, held: Item | None) -> None:
+def _settle(
+    tx: WriteTx, run: Run[Data], seen: Volume, held: Item | None, let_in: set[str | None]
+) -> None:
     """Write what is true; if somebody has changed the volume since it was looked at, look again."""
     volume = volumes.find_locked(tx, seen.id)
     if volume is None:
@@ -76,7 +80,8 @@ def _settle(tx: WriteTx, run: Run[Data], seen: Volume, held: Item | None) -> Non
     _settle_status(tx, run.operation, volume, there=held is not None)
     if held is not None and held.size is not None and held.size > volume.size:
         extend_volume.record_growth(tx, volume, held.size)
-    checks.sweep_up(tx, volume.backend, run.data)
+    known = {one.host for one in attachments.of_volume(tx, volume.id) if one.connection_info}
+    checks.sweep_up(tx, volume.backend, run.data, needed=bool(let_in - known))
 
 
 def _settle_status(tx: WriteTx, operation: Operation, volume: Volume, *, there: bool) -> None:

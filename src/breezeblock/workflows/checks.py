@@ -73,11 +73,10 @@ def is_busy(tx: ReadTx, resource_id: str) -> bool:
     return bool(operations.open_touching(tx, resource_id))
 
 
-async def find_on_backend(run: Run[Data], backend: str, kind: str) -> Item | None:
+async def find_on_backend(run: Run[Data], backend: str) -> list[Item]:
     """What the backend holds under the resource's id. Raises TemporaryError, PermanentError."""
-    held = await run.doors.call(backend, lambda driver: driver.inventory)
-    wanted = (kind, run.operation.resource_id)
-    return next((item for item in held if (item.kind, item.id) == wanted), None)
+    held: list[Item] = await run.doors.call(backend, lambda driver: driver.inventory)
+    return [item for item in held if item.id == run.operation.resource_id]
 
 
 def may_look_again(run: Run[Data], error: TemporaryError) -> bool:
@@ -86,9 +85,12 @@ def may_look_again(run: Run[Data], error: TemporaryError) -> bool:
     return run.operation.attempts < LOOKS
 
 
-def sweep_up(tx: WriteTx, backend: str | None, data: Data) -> None:
-    """Have the rest of what interrupted work has left behind found, too: it may be on exports."""
-    if backend is not None and data.cut_short:
+def sweep_up(tx: WriteTx, backend: str | None, data: Data, *, needed: bool = False) -> None:
+    """Have the rest of what interrupted work has left behind found, too: it may be on exports.
+
+    `needed`: something was seen that should not be there, a host that nobody shut out.
+    """
+    if backend is not None and (data.cut_short or needed):
         sweep_backend.request(tx, backend)
 
 
