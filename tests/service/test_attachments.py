@@ -142,13 +142,45 @@ async def test_an_attachment_belongs_to_one_host(house: House) -> None:
         {"host": "x" * 256},
         {"host": "h", "mode": "wr"},
         {"host": "h", "mountpoint": 5},
+        {"host": "h", "mountpoint": "x" * 256},
+        {"host": "h", "ip": "y" * 100_000},
+        {"host": "h", "ip": "a.host.name"},
+        {"host": "h", "ip": ""},
+        {"host": "h", "ip": 2130706433},
+        {"host": "h", "ip": ["127.0.0.1"]},
+        {"host": "h", "initiator": "x" * 256},
+        {"host": "h", "nqn": "x" * 256},
+        {"host": "h", "wwpns": ["5001", "x" * 256]},
+        {"host": "h", "wwpns": ["5001"] * 5000},
+        {"host": "h", "x" * 100_000: True},
+        {"host": "h", "deep": {"er": "x" * 100_000}},
         "compute1",
         None,
     ],
 )
-async def test_a_connector_must_name_its_host(house: House, connector: Any) -> None:
+async def test_a_connector_must_name_its_host_and_be_of_sense(house: House, connector: Any) -> None:
+    volume = await house.volume()
+    ident = await house.attachment(volume)
+    reply = await _connect(house, ident, connector)
+    assert (reply.status_code, len(reply.text) < 300) == (400, True)
+    if isinstance(connector, dict):
+        reply = await house.act(volume, "os-initialize_connection", {"connector": connector})
+        assert (reply.status_code, len(reply.text) < 300) == (400, True)
+
+
+@pytest.mark.parametrize("ip", [None, "10.0.0.2", "fd00::17", "fe80::1%eth0"])
+async def test_a_connector_as_hosts_send_it_is_taken(house: House, ip: str | None) -> None:
     ident = await house.attachment(await house.volume())
-    assert (await _connect(house, ident, connector)).status_code == 400
+    connector = {
+        "host": "compute1",
+        "ip": ip,
+        "platform": "x86_64",
+        "multipath": False,
+        "initiator": "iqn.1994-05.com.redhat:" + "x" * 200,
+        "wwpns": ["50014380186b3f64"] * 64,
+        "system uuid": None,
+    }
+    assert (await _connect(house, ident, connector)).status_code == 200
 
 
 async def test_a_failing_backend_leaves_the_reservation_and_tells_why(house: House) -> None:

@@ -74,6 +74,12 @@ async def test_a_message_has_these_keys(cloud: Cloud) -> None:
     assert (await cloud.reader.get(f"/messages/{ident}")).json() == {"message": found}
 
 
+async def test_a_message_is_cut_however_much_a_backend_said(cloud: Cloud) -> None:
+    await tell(cloud, "y" * 100_000)
+    (found,) = await listed(cloud)
+    assert (len(found["user_message"]), found["user_message"][-2:]) == (1000, "y…")
+
+
 async def test_messages_begin_with_3_3(cloud: Cloud) -> None:
     assert (await cloud.member.get("/messages", "3.2")).status_code == 404
     assert (await cloud.member.get("/messages", "3.3")).status_code == 200

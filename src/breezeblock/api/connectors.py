@@ -6,11 +6,18 @@ Shared by the attachments and by the older volume actions, which differ in the f
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable
 from typing import Any
 
-from breezeblock.model.errors import InvalidInput
+import msgspec
 
+from breezeblock.model.errors import InvalidInput, shortened
+
+LONGEST_TEXT = 255
+"""Characters of a text in a connector: names of hosts, initiators, ports."""
+MOST = 16_384
+"""Bytes of a connector as JSON; a host with many ports has some hundreds."""
 BESIDE_DATA = ("driver_volume_type", "attachment_id")
 
 
@@ -19,14 +26,33 @@ def checked_connector(connector: Any) -> dict[str, Any]:
     if not isinstance(connector, dict):
         raise InvalidInput("connector: it must be an object that describes the host.")
     host = connector.get("host")
-    if not isinstance(host, str) or not 1 <= len(host) <= 255:
+    if not isinstance(host, str) or not 1 <= len(host) <= LONGEST_TEXT:
         raise InvalidInput("connector.host: the host's name is needed, as text.")
     if connector.get("mode") not in (None, "rw", "ro"):
         raise InvalidInput("connector.mode: it must be rw or ro.")
     mountpoint = connector.get("mountpoint")
-    if mountpoint is not None and (not isinstance(mountpoint, str) or len(mountpoint) > 255):
-        raise InvalidInput("connector.mountpoint: it must be text of up to 255 characters.")
+    if mountpoint is not None and not isinstance(mountpoint, str):
+        raise InvalidInput("connector.mountpoint: it must be text.")
+    ip = connector.get("ip")
+    if ip is not None and not _is_address(ip):
+        raise InvalidInput("connector.ip: it must be an IP address.")
+    for name, value in connector.items():
+        for one in value if isinstance(value, list) else (value,):
+            if isinstance(one, str) and len(one) > LONGEST_TEXT:
+                raise InvalidInput(
+                    f"connector.{shortened(name)}: a text has up to {LONGEST_TEXT} characters."
+                )
+    if len(msgspec.json.encode(connector)) > MOST:
+        raise InvalidInput(f"connector: it has up to {MOST} bytes.")
     return connector
+
+
+def _is_address(ip: Any) -> bool:
+    """Whether this is the text of an IP address (to `ipaddress`, a number is one, too)."""
+    try:
+        return isinstance(ip, str) and bool(ipaddress.ip_address(ip))
+    except ValueError:
+        return False
 
 
 def nested(flat: dict[str, Any], top_level: Iterable[str]) -> dict[str, Any]:

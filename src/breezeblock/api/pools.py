@@ -13,7 +13,7 @@ from typing import Any
 
 from breezeblock.api.application import ApiCall
 from breezeblock.api.resource_filters import FILTERS
-from breezeblock.model.errors import InvalidInput
+from breezeblock.model.errors import InvalidInput, shortened
 from breezeblock.scheduler.filters import Filter
 from breezeblock.scheduler.pools import Pool
 from breezeblock.scheduler.ranking import rank
@@ -63,7 +63,8 @@ def _wanted(call: ApiCall) -> dict[str, str]:
         given.pop("volume_type", None)
     unknown = sorted(set(given).difference(FILTERS["pool"])) if call.at_least(3, 31) else []
     if unknown:
-        raise InvalidInput(f"Invalid filters {', '.join(unknown)} are found in query.")
+        names = shortened(", ".join(unknown), 1000)
+        raise InvalidInput(f"Invalid filters {names} are found in query.")
     return given
 
 

@@ -22,6 +22,11 @@ import re
 from dataclasses import dataclass
 
 
+def shortened(text: str, most: int = 100) -> str:
+    """The text, or its beginning with an ellipsis: what others wrote may be of any length."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 class BreezeblockError(Exception):
     """Something the client is told about. The text is the message he reads."""
 

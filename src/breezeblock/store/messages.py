@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from breezeblock.model.errors import NotFound
+from breezeblock.model.errors import NotFound, shortened
 from breezeblock.model.ids import new_id
 from breezeblock.model.listing import ListQuery, Page
 from breezeblock.model.messages import Event, Message
@@ -17,6 +17,8 @@ from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.store.tables import messages
 
 LIFE_TIME = timedelta(days=30)
+LONGEST = 1000
+"""Characters of a message; a backend's words may be of any length."""
 
 
 def tell(tx: WriteTx, event: Event, operation: Operation, text: str) -> None:
@@ -33,7 +35,7 @@ def tell(tx: WriteTx, event: Event, operation: Operation, text: str) -> None:
             resource_uuid=operation.resource_id.partition("@")[0],
             event_id=event.event_id,
             message_level="ERROR",
-            user_message=f"{event.action}: {text}",
+            user_message=shortened(f"{event.action}: {text}", LONGEST),
             created_at=tx.now,
             expires_at=tx.now + LIFE_TIME,
         )

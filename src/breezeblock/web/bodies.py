@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from breezeblock.model.errors import InvalidInput
+from breezeblock.model.errors import InvalidInput, shortened
 from breezeblock.web.types import decode_custom
 
 MALFORMED = (
@@ -20,6 +20,8 @@ MALFORMED = (
 )
 _PLACE = re.compile(r" - at (`key` in )?`\$?([^`]*)`$")
 _NULL_CHARACTER = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_ECHO = re.compile(r"(Invalid enum value .|Object contains unknown field `)(.*)(['\"`])", re.DOTALL)
+"""What msgspec says with a text of the client's in it."""
 _WORDS = {
     "str": "text",
     "int": "integer",
@@ -75,6 +77,8 @@ def readable(problem: str, at: str = "") -> str:
     """msgspec's words, with the field first: `volume.size: expected integer, got text`."""
     match = _PLACE.search(problem)
     text = problem[: match.start()] if match else problem
+    if echo := _ECHO.fullmatch(text):
+        text = f"{echo[1]}{shortened(echo[2])}{echo[3]}"
     path = f"{at}{match[2]}" if match else at
     if match and match[1]:
         text = f"a key is not allowed here: {text}"

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 from urllib.parse import urlencode
 
-from breezeblock.model.errors import InvalidInput
+from breezeblock.model.errors import InvalidInput, shortened
 from breezeblock.model.listing import Comparison, Direction, ListQuery
 from breezeblock.web.call import Call
 from breezeblock.web.microversion import Version
@@ -173,7 +173,8 @@ class _Filters:
             else:
                 unknown.append(name)
         if unknown:
-            raise InvalidInput(f"Invalid filters {', '.join(sorted(unknown))} are found in query.")
+            names = shortened(", ".join(sorted(unknown)), 1000)
+            raise InvalidInput(f"Invalid filters {names} are found in query.")
 
     def _takes_count(self, value: str) -> bool:
         since = self.listing.with_count_since
@@ -229,10 +230,12 @@ def _sort(
     pairs = _sort_pairs(query, listing)
     for key, direction in pairs:
         if direction not in ("asc", "desc"):
-            raise InvalidInput(f"Unknown sort direction {direction!r}, must be 'asc' or 'desc'.")
+            raise InvalidInput(
+                f"Unknown sort direction {shortened(direction)!r}, must be 'asc' or 'desc'."
+            )
         since = listing.sortable.get(key)
         if since is None or version < version_of(since):
-            raise InvalidInput(f"{key!r} is not a key to sort {listing.collection} by.")
+            raise InvalidInput(f"{shortened(key)!r} is not a key to sort {listing.collection} by.")
     given = {key for key, _ in pairs}
     rest = [(key, pairs[0][1]) for key in ("created_at", "id") if key not in given]
     return tuple(pairs + rest)

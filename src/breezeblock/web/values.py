@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from breezeblock.model.errors import InvalidInput
+from breezeblock.model.errors import InvalidInput, shortened
 from breezeblock.model.listing import Comparison
 from breezeblock.web.microversion import Version
 from breezeblock.web.types import MAX_INT
@@ -57,7 +57,9 @@ class Column:
 def parse_number(name: str, text: str, maximum: int | None = None) -> int:
     """A whole number of at least 0. Raises InvalidInput, naming the parameter."""
     if not (text.isascii() and text.isdigit() and len(text) <= 20):
-        raise InvalidInput(f"Invalid value {text!r} for {name}: a whole number is needed.")
+        raise InvalidInput(
+            f"Invalid value {shortened(text)!r} for {name}: a whole number is needed."
+        )
     number = int(text)
     if maximum is not None and number > maximum:
         raise InvalidInput(f"{name} must be at most {maximum}.")
@@ -71,7 +73,7 @@ def parse_bool(name: str, text: str) -> bool:
         return True
     if word in FALSE:
         return False
-    raise InvalidInput(f"Invalid value {text!r} for {name}: a boolean is needed.")
+    raise InvalidInput(f"Invalid value {shortened(text)!r} for {name}: a boolean is needed.")
 
 
 def read_filter(name: str, text: str, column: Column, version: Version) -> Any:
@@ -139,5 +141,5 @@ def _comparison(name: str, text: str) -> Comparison:
         if moment.tzinfo is not None:
             moment = moment.astimezone(UTC).replace(tzinfo=None)
     except (ValueError, OverflowError):
-        raise InvalidInput(f"{name}: {time!r} is not a time in ISO 8601.") from None
+        raise InvalidInput(f"{name}: {shortened(time)!r} is not a time in ISO 8601.") from None
     return operator, moment

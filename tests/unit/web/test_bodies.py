@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Literal
 
 import httpx2
+import msgspec
 import pytest
 
+from breezeblock.model.errors import InvalidInput
+from breezeblock.web.bodies import decode
 from tests.unit.web.toy import client
 
 LATEST = {"OpenStack-API-Version": "volume latest"}
@@ -51,6 +54,26 @@ async def test_a_good_body_reaches_the_handler_as_declared() -> None:
 )
 async def test_a_bad_field_is_named(body: object, says: str) -> None:
     assert says in message(await post("/v3/boxes", LATEST, json=body))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"box": {"size": 1, "y" * 100_000: 1}},
+        {"box": {"size": 1, "y`'\n" * 20_000: 1}},
+        {"y" * 100_000: 1},
+    ],
+)
+async def test_what_a_message_repeats_is_cut(body: object) -> None:
+    text = message(await post("/v3/boxes", LATEST, json=body))
+    assert ("unknown field y" in text, "…" in text, len(text) < 220) == (True, True, True)
+
+
+@pytest.mark.parametrize("quote", ["y", "y'", 'y"', "y\n"])
+def test_an_unknown_word_of_a_list_is_cut(quote: str) -> None:
+    with pytest.raises(InvalidInput, match=r"enum value .y") as caught:
+        decode(dict[str, Literal["rw", "ro"]], msgspec.json.encode({"mode": quote * 50_000}))
+    assert ("…" in str(caught.value), len(str(caught.value)) < 220) == (True, True)
 
 
 async def test_messages_hold_no_quotes_of_the_implementation() -> None:
