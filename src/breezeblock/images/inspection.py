@@ -37,6 +37,7 @@ _PLOOP_MAGICS = (b"WithoutFreeSpace", b"WithouFreSpacExt")
 _PLOOP_HEADER = struct.Struct("<32xIQ20x")  # entries of its table, sectors of the disk
 _PLOOP_TABLE_AT = 64
 _SECTOR = 512
+_VDI_HEADER = struct.Struct("<344xI28xI8xI")  # where data begin, bytes of a block, blocks there are
 
 
 class Refused(Exception):
@@ -99,6 +100,8 @@ def _of_container(path: Path, disk_format: str) -> Inspected:
     told = _ask_qemu(path, QEMU_NAMES[disk_format])
     if told.backing_filename or told.full_backing_filename or _data_file(told):
         raise Refused("The image leads to another file.")
+    if not _is_whole(path, disk_format):
+        raise Refused("The image's file is damaged or cut off: some of its data are not there.")
     # QEMU rounds some formats up to whole cylinders: what it says is what a copy would have.
     return Inspected(QEMU_NAMES[disk_format], max(size, told.virtual_size))
 
@@ -172,7 +175,30 @@ def _ask_qemu(path: Path, qemu_format: str) -> _Told:
         told = qemu_img.run("info", "-U", "-f", qemu_format, "--output=json", str(path))
         return msgspec.json.decode(told, type=_Told)
     except (qemu_img.Failed, msgspec.DecodeError) as error:
-        raise Refused(f"QEMU cannot read the image's file ({error}).") from error
+        why = str(error).replace(str(path), "file")
+        raise Refused(f"QEMU cannot read the image's file ({why}).") from error
+
+
+def _is_whole(path: Path, disk_format: str) -> bool:
+    """Whether the data are there that the file's tables lead to: who reads what lies behind the
+    file's end gets zeros, and no error. Raises Refused when that takes too long."""
+    try:
+        checked = qemu_img.check(path, QEMU_NAMES[disk_format])
+    except qemu_img.Failed as error:
+        raise Refused(f"The image's file cannot be checked ({error}).") from error
+    size = path.stat().st_size
+    if disk_format == "vdi" and size < _vdi_needs(path):  # QEMU does not look
+        return False
+    if disk_format == "ploop" and size < checked.image_end_offset:  # QEMU forgives the last one
+        return False
+    return checked.sound
+
+
+def _vdi_needs(path: Path) -> int:
+    """How many bytes a VDI file has at least, as its header says; it has a whole one."""
+    with path.open("rb") as file:
+        begin, block, blocks = _VDI_HEADER.unpack(file.read(_VDI_HEADER.size))
+    return int(begin + block * blocks)
 
 
 def _data_file(told: _Told) -> bool:

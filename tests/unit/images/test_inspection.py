@@ -115,6 +115,58 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path: Path, disk_format: str, len
         look(path, disk_format)
 
 
+def with_data(path: Path, qemu_format: str, options: str = "") -> Path:
+    """A disk of 32 MiB with a little data at its beginning, in its middle and at its end."""
+    disk = path.with_name("base.raw")
+    with disk.open("wb") as file:
+        for at in (0, 13, 30):
+            file.seek(at << 20)
+            file.write(os.urandom(2 << 20))
+    command = ["qemu-img", "convert", "-O", qemu_format, *(["-o", options] if options else [])]
+    subprocess.run([*command, str(disk), str(path)], check=True, capture_output=True)
+    disk.unlink()
+    return path
+
+
+KINDS = [
+    ("qcow2", ""),
+    ("qcow2", "compression_type=zstd"),
+    ("vmdk", "subformat=monolithicSparse"),
+    ("vmdk", "subformat=streamOptimized"),
+    ("vdi", ""),
+    ("vdi", "static=on"),
+    ("vhd", "subformat=dynamic,force_size=on"),
+    ("vhdx", ""),
+    ("vhdx", "subformat=fixed"),
+    ("ploop", ""),
+]
+
+
+@pytest.mark.parametrize(("disk_format", "options"), KINDS)
+def test_an_image_of_which_some_data_are_missing_is_refused(
+    tmp_path: Path, disk_format: str, options: str
+) -> None:
+    path = with_data(tmp_path / "disk", FORMATS[disk_format], options)
+    assert look(path, disk_format)[0] == FORMATS[disk_format]
+    for left in (path.stat().st_size - (1 << 20), path.stat().st_size // 2):
+        os.truncate(path, left)
+        with pytest.raises(Refused) as refusal:
+            look(path, disk_format)
+        assert str(tmp_path) not in str(refusal.value)
+
+
+def test_room_in_a_file_that_nobody_uses_is_no_reason_to_refuse_it(tmp_path: Path) -> None:
+    path = with_data(tmp_path / "disk", "qcow2")
+    content = path.read_bytes()
+    table = struct.unpack_from(">Q", content, 40)[0]  # of the disk's first cluster, and more
+    with path.open("r+b") as file:
+        file.seek(struct.unpack_from(">Q", content, table)[0] & 0x00FF_FFFF_FFFF_FE00)
+        file.write(bytes(8))
+    check = subprocess.run(["qemu-img", "check", "-f", "qcow2", path], capture_output=True)
+    assert check.returncode == 3
+    assert look(path, "qcow2") == ("qcow2", 32 << 20)
+
+
 def test_two_formats_in_one_file_are_refused(tmp_path: Path) -> None:
     path = create(tmp_path / "disk", "qcow2")
     with path.open("r+b") as file:
@@ -168,9 +220,10 @@ def test_qemu_img_is_told_the_format_and_kept_within_bounds(
 
     monkeypatch.setattr(qemu_img, "bounded", noted)
     look(create(tmp_path / "disk", "qcow2"), "qcow2")
-    ((*command,),) = asked
-    assert command[0] == "prlimit"
-    assert command[command.index("-f") + 1] == "qcow2"
+    assert len(asked) == 2  # what it is, and whether it is whole
+    for command in asked:
+        assert command[0] == "prlimit"
+        assert command[command.index("-f") + 1] == "qcow2"
     limits = qemu_img.bounded("info", seconds=3)
     limits[limits.index("qemu-img") :] = ["sh", "-c", "ulimit -t; ulimit -v"]
     told = subprocess.run(limits, capture_output=True, text=True, check=True).stdout.split()
