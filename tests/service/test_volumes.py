@@ -392,6 +392,37 @@ async def test_lists_are_filtered(house: House, query: str, names: list[str]) ->
 
 
 @pytest.mark.parametrize(
+    ("wanted", "names"),
+    [
+        ({"readonly": "True"}, ["c", "d"]),
+        ({"readonly": "False"}, ["b"]),
+        ({"readonly": "true"}, []),
+        ({"readonly": "True", "k": "v"}, ["c"]),
+        ({"attached_mode": "rw"}, ["b"]),
+        ({"attached_mode": "ro"}, ["e"]),
+        ({"attached_mode": "rw", "readonly": "False"}, ["b"]),
+        ({"attached_mode": "rw", "k": "v"}, []),
+        ({"attached_mode": ""}, []),
+    ],
+    ids=str,
+)
+async def test_the_metadata_that_is_mixed_in_is_found_by_the_filter(
+    house: House, wanted: dict[str, str], names: list[str]
+) -> None:
+    await house.volume(name="a", metadata={"k": "v"})
+    by_action = await house.volume(name="b")
+    server = {"instance_uuid": NOBODY, "mountpoint": "/dev/vdb", "mode": "rw"}
+    assert (await house.act(by_action, "os-attach", server)).status_code == 202
+    flagged = await house.volume(name="c", metadata={"k": "v"})
+    await house.act(flagged, "os-update_readonly_flag", {"readonly": True})
+    await house.volume(name="d", metadata={"readonly": "True"})
+    await house.volume(name="e", metadata={"attached_mode": "ro"})
+    await house.in_use(await house.volume(name="f"))  # the newer flow mixes nothing in
+    reply = await house.member.get(f"/volumes?sort=name:asc&metadata={wanted}")
+    assert [one["name"] for one in reply.json()["volumes"]] == names
+
+
+@pytest.mark.parametrize(
     ("query", "count"),
     [
         ("host=node1", 1),

@@ -30,6 +30,8 @@ async def house(postgres: Postgres, tmp_path: Path) -> AsyncIterator[House]:
         ("consumes_quota=false", []),
         ("metadata={'k': 'v'}", ["a"]),
         ("metadata={'k\"': 'v'}", []),
+        ("metadata={'readonly': 'True'}", ["b"]),
+        ("metadata={'attached_mode': 'rw'}", []),
         ("created_at=gt:2020-01-01T00:00:00", ["a", "b"]),
         ("migration_status=None", ["a", "b"]),
         ("host=node1@fast", ["a", "b"]),
@@ -43,6 +45,7 @@ async def test_lists_are_filtered(house: House, query: str, names: list[str]) ->
     await house.volume(1, name="a", metadata={"k": "v"})
     second = await house.volume(2, name="b")
     await house.act(second, "os-set_bootable", {"bootable": True})
+    await house.act(second, "os-update_readonly_flag", {"readonly": True})
     reply = await house.admin.get(f"/volumes/detail?sort=name:asc&{query}")
     assert reply.status_code == 200, reply.text
     assert [one["name"] for one in reply.json()["volumes"]] == names

@@ -165,7 +165,10 @@ def _extended(call: ApiCall, volume: Volume) -> dict[str, Any]:
 
 
 def _metadata(volume: Volume, uses: Iterable[Attachment]) -> dict[str, str]:
-    """The user's metadata and what the wire mixes in: the flag, a legacy attachment's mode."""
+    """The user's metadata and what the wire mixes in: the flag, a legacy attachment's mode.
+
+    Filters find what is mixed in, too (`store/volumes.py`).
+    """
     shown = dict(volume.metadata)
     if volume.readonly is not None:
         shown["readonly"] = str(volume.readonly)

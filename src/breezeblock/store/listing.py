@@ -129,7 +129,7 @@ def _equal(column: ColumnElement[Any], value: Any) -> ColumnElement[bool]:
     if value is None:
         return column.is_(None)
     if isinstance(value, dict):
-        return sa.and_(sa.true(), *(_pair(column, key, text) for key, text in value.items()))
+        return sa.and_(sa.true(), *(holds(column, key, text) for key, text in value.items()))
     if isinstance(value, list | tuple):
         return sa.or_(sa.false(), *(_equal(column, one) for one in value))
     if isinstance(column.type, sa.String):
@@ -142,7 +142,7 @@ def _equal(column: ColumnElement[Any], value: Any) -> ColumnElement[bool]:
     return sa.and_(column == value)
 
 
-def _pair(column: ColumnElement[Any], key: str, text: str) -> ColumnElement[bool]:
+def holds(column: ColumnElement[Any], key: str, text: str) -> ColumnElement[bool]:
     """Whether a JSON object holds the pair. A key that could not have been stored holds nothing,
     and must not reach the database, where it would be read as a path."""
     if not _KEY.fullmatch(key):

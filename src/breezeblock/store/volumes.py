@@ -23,13 +23,36 @@ def on_host(host: str) -> sa.ColumnElement[bool]:
     return sa.or_(volumes.c.host == host, *begins)
 
 
+def _shows_metadata(wanted: Mapping[str, str]) -> sa.ColumnElement[bool]:
+    """Volumes with all these pairs, be they the user's own or mixed in when a volume is shown."""
+    return sa.and_(sa.true(), *(_shows_pair(key, text) for key, text in wanted.items()))
+
+
+def _shows_pair(key: str, text: str) -> sa.ColumnElement[bool]:
+    own = listing.holds(volumes.c.metadata, key, text)
+    match key:
+        case "readonly" if text in ("True", "False"):
+            return sa.or_(own, volumes.c.readonly.is_(text == "True"))
+        case "attached_mode":
+            attached = sa.select(attachments.c.volume_id).where(
+                attachments.c.legacy.is_(True),
+                attachments.c.attach_status == "attached",
+                attachments.c.attach_mode == text,
+            )
+            return sa.or_(own, volumes.c.id.in_(attached))
+    return own
+
+
 ALIASES = {
     "display_name": volumes.c.name,
     "display_description": volumes.c.description,
     "glance_metadata": volumes.c.image_metadata,
 }
 """Further names of columns in list queries."""
-TESTS: Mapping[str, listing.Test] = {"host": lambda host: on_host(str(host))}
+TESTS: Mapping[str, listing.Test] = {
+    "host": lambda host: on_host(str(host)),
+    "metadata": _shows_metadata,
+}
 
 
 def _volume(row: sa.Row[Any]) -> Volume:
