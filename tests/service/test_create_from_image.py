@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from breezeblock.drivers.base import Image, PermanentError, StillWorking, TemporaryError, Volume
+from breezeblock.images import staging
 from breezeblock.images.base import Image as ServiceImage
 from breezeblock.images.base import ImageService
+from breezeblock.images.inspection import Refused
 from breezeblock.model.errors import Unavailable
 from breezeblock.model.ids import new_id
 from breezeblock.workflows import from_image, telling
@@ -197,6 +199,22 @@ async def test_a_file_that_lies_ends_it_and_no_other_pool_is_tried(tmp_path: Pat
         (told,) = await messages(house)
         assert "says it is of format qcow2, its file seems to be raw" in told
         assert scratch(house) == []
+
+
+async def test_why_an_image_was_refused_names_no_file_of_the_server(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, *_said: Any, **_limits: Any) -> None:
+        raise Refused(f"Could not open '{path}': it is cut off")
+
+    monkeypatch.setattr(staging, "inspect", refuse)
+    house.image("debian.raw")
+    volume = await made(house, imageRef="debian")
+    (told,) = await messages(house)
+    assert "Could not open '…': it is cut off" in told
+    shown = (await house.member.get(f"/operations?resource_id={volume['id']}")).text
+    assert "it is cut off" in shown
+    assert str(house.images.parent) not in told + shown
 
 
 async def test_an_image_that_has_gone_meanwhile_ends_it(house: House) -> None:

@@ -87,4 +87,5 @@ def _refused(why: str) -> Failure:
         message="No volume can be made of the image.",
         cause=why,
         remedy="Choose another image, or upload this one again.",
+        private=True,  # what other programs say of the file may name it
     )
