@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import select
+import signal
 import sys
 
 import cyclopts
@@ -24,9 +27,28 @@ app.command(password.password)
 
 
 def main() -> None:
-    """The entry point; a configuration error is one line and exit code 2."""
+    """The entry point; a configuration error is one line and exit code 2.
+
+    Who reads our output may stop (`breezeblock config | head -1`): then we end without a word.
+    """
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except ConfigError as error:
         print(f"breezeblock: {error}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:
+        if not _nobody_reads():
+            raise  # another connection broke: that is no reader who has seen enough
+        # What is still buffered is written at the interpreter's end, and must not fail then.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
+
+
+def _nobody_reads() -> bool:
+    """Whether our output is a pipe that nobody reads any more."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
