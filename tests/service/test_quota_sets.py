@@ -229,6 +229,17 @@ async def test_a_wrong_class_is_refused(cloud: Cloud, wanted: dict[str, Any]) ->
     assert (await cloud.admin.put("/os-quota-class-sets/default", body)).status_code == 400
 
 
+async def test_the_name_of_a_class_has_to_fit(cloud: Cloud) -> None:
+    body = {"quota_class_set": {"volumes": 7}}
+    reply = await cloud.admin.put(f"/os-quota-class-sets/{'c' * 254}", body)
+    assert reply.status_code == 200
+    for length in (255, 300):
+        reply = await cloud.admin.put(f"/os-quota-class-sets/{'c' * length}", body)
+        assert reply.status_code == 400
+        message = reply.json()["badRequest"]["message"]
+        assert message == "The name of a quota class has at most 254 characters."
+
+
 async def test_a_class_may_be_left_as_it_is(cloud: Cloud) -> None:
     reply = await cloud.admin.put("/os-quota-class-sets/default", {"quota_class_set": {}})
     assert (reply.status_code, reply.json()) == (200, {"quota_class_set": {**FIXED, **OF_DEFAULT}})

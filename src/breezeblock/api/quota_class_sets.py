@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from breezeblock.api.application import ApiCall
-from breezeblock.api.quota_sets import Limits, limits_of, set_limits
+from breezeblock.api.quota_sets import LONGEST_OWNER, Limits, limits_of, set_limits
 from breezeblock.model.errors import InvalidInput
 from breezeblock.store.store import WriteTx
 from breezeblock.web.routes import Route
@@ -32,6 +32,8 @@ async def show(call: ApiCall) -> dict[str, Any]:
 
 async def update(call: ApiCall) -> dict[str, Any]:
     owner, wanted = _owner(call.params["quota_class"]), call.body.quota_class_set
+    if len(owner) > LONGEST_OWNER:
+        raise InvalidInput(f"The name of a quota class has at most {LONGEST_OWNER - 1} characters.")
     for name, value in wanted.items():
         if isinstance(value, str) and value.startswith("-"):
             raise InvalidInput(f"Quota {name[:300]} as text must be a whole number without sign.")

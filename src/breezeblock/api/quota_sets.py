@@ -79,6 +79,8 @@ async def update(call: ApiCall) -> dict[str, Any]:
     wanted = {name: value for name, value in call.body.quota_set.items() if name not in IGNORED}
     if not call.body.quota_set:
         raise InvalidInput("quota_set: at least one quota must be given.")
+    if len(project) > LONGEST_OWNER:
+        raise InvalidInput(f"A project id has at most {LONGEST_OWNER} characters.")
 
     def change(tx: WriteTx) -> dict[str, int]:
         set_limits(tx, call, project, wanted, quotas.usages(tx, project))
@@ -92,10 +94,9 @@ def set_limits(
 ) -> None:
     """Store limits of a project (or the DEFAULT_CLASS).
 
-    Raises InvalidInput for unknown names and bad values, InvalidState below what is in use.
+    The caller has checked that the owner's name can be stored. Raises InvalidInput for unknown
+    names and bad values, InvalidState below what is in use.
     """
-    if len(owner) > LONGEST_OWNER:
-        raise InvalidInput(f"A project id has at most {LONGEST_OWNER} characters.")
     known = frozenset(_resources(tx, call))
     for name, value in wanted.items():
         if name not in known:
