@@ -16,6 +16,7 @@ import contextlib
 import fcntl
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, TypeVar
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -25,7 +26,7 @@ import structlog
 
 from breezeblock.images.base import Image, ImageService, NewImage
 from breezeblock.images.inspection import SUFFIXES, detect
-from breezeblock.images.scratch import Scratch
+from breezeblock.images.scratch import Scratch, end_thin, write_thin
 from breezeblock.model.errors import Conflict, NotFound, Unavailable
 
 log = structlog.get_logger()
@@ -83,8 +84,8 @@ class Folder(ImageService):
         await _aside(self._scratch.clear)
         with self._scratch.file(image_id) as (path, file):
             async for chunk in content:
-                await _aside(lambda held=chunk: file.write(held))  # type: ignore[misc]
-            await _aside(file.flush)
+                await _aside(partial(write_thin, file, chunk))
+            await _aside(partial(end_thin, file))
             await _aside(lambda: os.fsync(file.fileno()))
             await _aside(lambda: self._publish(path, target, image_id))
 

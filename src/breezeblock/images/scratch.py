@@ -13,6 +13,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+BLOCK = 64 << 10
+
+
+def write_thin(file: BinaryIO, chunk: bytes) -> None:
+    """Write what comes next, zeros as holes: they take no room. The writer ends with `end_thin`."""
+    for start in range(0, len(chunk), BLOCK):
+        block = chunk[start : start + BLOCK]
+        if block.count(0) == len(block):
+            file.seek(len(block), os.SEEK_CUR)
+        else:
+            file.write(block)
+
+
+def end_thin(file: BinaryIO) -> None:
+    """The file ends here, also when that is in a hole."""
+    file.truncate(file.tell())
+
 
 class Scratch:
     """The scratch files of one directory: those whose names begin with `prefix`."""

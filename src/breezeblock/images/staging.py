@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -19,9 +18,8 @@ import msgspec
 
 from breezeblock.images.base import Image, ImageService
 from breezeblock.images.inspection import GIB, RAW, Refused, inspect
-from breezeblock.images.scratch import Scratch
+from breezeblock.images.scratch import Scratch, end_thin, write_thin
 
-BLOCK = 64 << 10
 Progress = Callable[[float], Awaitable[None]]
 """Told how far the work is, in percent."""
 
@@ -75,12 +73,7 @@ class Staging:
 
         def write(chunk: bytes) -> None:
             digest.update(chunk)
-            for start in range(0, len(chunk), BLOCK):
-                block = chunk[start : start + BLOCK]
-                if block.count(0) == len(block):
-                    file.seek(len(block), os.SEEK_CUR)  # a hole, which volumes keep as one
-                else:
-                    file.write(block)
+            write_thin(file, chunk)  # volumes keep the holes
 
         async for chunk in self._service.read(image.id):
             await asyncio.to_thread(write, chunk)
@@ -89,7 +82,7 @@ class Staging:
                 if written > image.size:
                     raise Refused(f"It has more than the {image.size} bytes that it says.")
                 await told(100.0 * written / (image.size or 1))
-        await asyncio.to_thread(file.truncate, written)
+        await asyncio.to_thread(end_thin, file)
         if image.size is not None and written != image.size:
             raise Refused(f"It has {written} bytes, {image.size} are said.")
         if image.checksum and image.checksum != digest.hexdigest():

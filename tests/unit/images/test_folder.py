@@ -114,3 +114,22 @@ def test_a_late_writer_does_not_bring_back_what_was_discarded(tmp_path: Path) ->
 
     asyncio.run(story())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_zeros_that_are_written_take_no_room(tmp_path: Path) -> None:
+    parts = [bytes(5 << 20), b"data" * 40_000, bytes(100), bytes(20 << 20)]
+    image = NewImage(id=new_id(), name="thin", disk_format="raw", container_format="bare")
+
+    async def story() -> bytes:
+        service = Folder(tmp_path)
+        await service.create(image)
+
+        async def content():  # type: ignore[no-untyped-def]
+            for part in parts:
+                yield part
+
+        await service.write(image.id, content())
+        return b"".join([part async for part in service.read(image.id)])
+
+    assert asyncio.run(story()) == b"".join(parts)
+    assert (tmp_path / f"{image.id}.raw").stat().st_blocks * 512 <= 1 << 20
