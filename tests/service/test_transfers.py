@@ -557,6 +557,7 @@ async def test_who_may_accept(house: House) -> None:
     assert (await accept(house, {**made, "id": "nope"})).status_code == 404
 
 
+@both_paths
 @pytest.mark.parametrize(
     "quota",
     [
@@ -570,14 +571,17 @@ async def test_who_may_accept(house: House) -> None:
     ],
     ids=str,
 )
-async def test_over_quota_changes_nothing(house: House, quota: dict[str, int]) -> None:
+async def test_over_quota_changes_nothing(house: House, quota: dict[str, int], path: str) -> None:
     volume = await house.volume(2)
     snapshot = await house.snapshot(volume)
     before = await used(house, PROJECT)
     made = await offer(house, volume)
     await limit(house, **quota)
-    reply = await accept(house, made)
+    reply = await accept(house, made, path=path)
     assert (reply.status_code, reply.headers["Retry-After"]) == (413, "0")
+    message = reply.json()["overLimit"]["message"]
+    # The kind of limit is not named here; clients look for the word.
+    assert (message.partition(" ")[0].endswith(":"), "exceeded" in message) == (False, True)
     assert await house.status(volume) == "awaiting-transfer"
     assert (await house.member.get(f"/snapshots/{snapshot}")).status_code == 200
     assert (await used(house, PROJECT), await used(house, OTHER)) == (before, {})

@@ -16,7 +16,7 @@ from breezeblock.api.application import ApiCall
 from breezeblock.api.scope import own_project, seen_by
 from breezeblock.api.volume_create import check_volume_limit
 from breezeblock.model import transfers as rules
-from breezeblock.model.errors import InvalidInput, InvalidState, NotFound
+from breezeblock.model.errors import InvalidInput, InvalidState, NotFound, OverQuota
 from breezeblock.model.ids import new_id
 from breezeblock.model.listing import ListQuery
 from breezeblock.model.snapshots import Snapshot
@@ -229,7 +229,10 @@ async def accept(call: ApiCall) -> dict[str, Any]:
     found = await call.app.store.read(lambda tx: transfers.get(tx, transfer_id))
     if not await asyncio.to_thread(found.opens_with, auth_key):
         raise InvalidInput(f"auth_key: it is not the key of transfer {transfer_id}.")
-    await call.app.store.write(lambda tx: _accept(tx, call, found))
+    try:
+        await call.app.store.write(lambda tx: _accept(tx, call, found))
+    except OverQuota as over:
+        raise OverQuota(over.reason) from None  # here the wire does not name the kind of limit
     return {"transfer": summary(call, found)}
 
 

@@ -321,6 +321,6 @@ def check_volume_limit(tx: ReadTx, app: Application, project_id: str, size: int)
     limit = limits.get("per_volume_gigabytes", -1)
     if 0 <= limit < size:
         raise OverQuota(
-            f"VolumeSizeExceedsLimit: {size} GiB were asked; the limit of {limit} GiB for one "
-            "volume would be exceeded."
+            f"{size} GiB were asked; the limit of {limit} GiB for one volume would be exceeded.",
+            "VolumeSizeExceedsLimit",
         )

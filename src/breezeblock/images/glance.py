@@ -178,7 +178,7 @@ class Glance(ImageService):
             case HTTPStatus.CONFLICT:
                 raise Conflict(f"The image service refuses: {_plain(told)}")
             case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-                raise OverQuota(f"ImageLimitExceeded: the image service refuses: {_plain(told)}")
+                raise OverQuota(f"the image service refuses: {_plain(told)}", "ImageLimitExceeded")
         log.error("image service", status=reply.status_code, told=told)
         raise Unavailable(f"The image service answers {reply.status_code}.")
 

@@ -61,7 +61,15 @@ class UnderWay(Conflict):
 
 
 class OverQuota(BreezeblockError):
-    """The project's quota does not allow it; the message begins with Cinder's class name."""
+    """The project's quota does not allow it.
+
+    The message begins with the `kind` of limit, a word of the interface, where the wire has it;
+    `reason` is the message without.
+    """
+
+    def __init__(self, reason: str, kind: str = "") -> None:
+        super().__init__(f"{kind}: {reason}" if kind else reason)
+        self.reason = reason
 
 
 class Unavailable(BreezeblockError):

@@ -76,8 +76,8 @@ def _over(name: str, asked: int, used: int, limit: int) -> OverQuota:
     base = name.partition("_")[0]
     unit = "GiB" if base == "gigabytes" else base
     return OverQuota(
-        f"{LIMIT_ERRORS.get(base, 'OverQuota')}: quota '{name}' of {limit} {unit} would be "
-        f"exceeded: {used} in use, {asked} more asked."
+        f"quota '{name}' of {limit} {unit} would be exceeded: {used} in use, {asked} more asked.",
+        LIMIT_ERRORS.get(base, "OverQuota"),
     )
 
 
