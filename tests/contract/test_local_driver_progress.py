@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from breezeblock.drivers.base import Image, TemporaryError
+from breezeblock.drivers.local import copies
 from breezeblock.drivers.local.layers import run_with_progress
 from breezeblock.exports import storage_daemon
-from tests.contract.drivers import a_volume
+from tests.contract.drivers import a_snapshot, a_volume
 from tests.contract.hosts import Host
 from tests.contract.local_volumes import Start
 
@@ -41,6 +42,29 @@ def test_a_copy_of_a_file_does(start: Start, tmp_path: Path) -> None:
         assert draft.read_bytes()[: 2 * MIB] == (tmp_path / "raw").read_bytes()
         draft.unlink()
     assert told == sorted(told) and told[-1] == 100.0
+
+
+@pytest.mark.parametrize("kind", ["raw", "qcow2"])
+def test_snapshots_clones_and_going_back_do_where_they_copy(
+    start: Start, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(copies, "LONGEST_CHAIN", 0)  # each overlay is one too many
+    driver, volume = start(format=kind), a_volume()
+    driver._layers.reflinks = False
+    driver.create(volume, None)
+    head = driver._layers.directory / driver._manifests.of(volume.id).head
+    with head.open("r+b") as file:
+        file.write(os.urandom(2 * MIB))
+    snapshot = a_snapshot(volume)
+    for copy in (
+        lambda told: driver._copies.snapshot(snapshot, told),
+        lambda told: driver._copies.create(a_volume(), volume, told),
+        lambda told: driver._copies.create(a_volume(), snapshot, told),
+        lambda told: driver._copies.revert(volume, snapshot, "turn", told),
+    ):
+        told: list[float] = []
+        copy(told.append)
+        assert told == sorted(told) and told[-1] > 0.0
 
 
 def test_a_storage_daemon_does(

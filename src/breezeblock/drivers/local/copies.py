@@ -61,7 +61,7 @@ class Copies:
             held.enter_context(self._locks.hold(origin))
             manifest = self._manifests.of(origin)
             self._exports.follow(origin)  # only now is frozen what the manifest says is frozen
-            frozen = self._frozen(origin, manifest, source)
+            frozen = self._frozen(origin, manifest, source, told)
             overlay = frozen is not None and self._may_stand_on(frozen)
             with self._layers.draft("qcow2" if overlay else "raw") as draft:
                 if frozen is None:
@@ -82,7 +82,7 @@ class Copies:
             elif self._manifests.was_released(snapshot.id):
                 raise PermanentError(f"{snapshot.id} was released.")
             elif self._overlays:
-                self._freeze(snapshot.volume_id, manifest, snapshot.id)
+                self._freeze(snapshot.volume_id, manifest, told, snapshot.id)
             else:
                 with self._layers.draft("raw") as draft:
                     self._copy_live(snapshot.volume_id, manifest, draft, manifest.size, told)
@@ -132,15 +132,17 @@ class Copies:
             left = manifest.serving(turn, draft.name)
             dereference(self._layers, self._manifests, self._locks, volume_id, left)
 
-    def _frozen(self, origin: str, manifest: Manifest, source: Volume | Snapshot) -> str | None:
+    def _frozen(
+        self, origin: str, manifest: Manifest, source: Volume | Snapshot, told: Told
+    ) -> str | None:
         """A layer that holds the source's content for good; None if there is only the head."""
         if isinstance(source, Snapshot):
             if source.id not in manifest.snapshots:
                 raise PermanentError(f"There is no snapshot {source.id}.")
             return manifest.snapshots[source.id].layer
-        return self._freeze(origin, manifest) if self._overlays else None
+        return self._freeze(origin, manifest, told) if self._overlays else None
 
-    def _freeze(self, volume_id: str, manifest: Manifest, snapshot_id: str = "") -> str:
+    def _freeze(self, volume_id: str, manifest: Manifest, told: Told, snapshot_id: str = "") -> str:
         """Give the volume a new head, so that the present one does not change any more.
 
         Returns the frozen layer; with an id it becomes that snapshot in the same commit.
@@ -160,7 +162,7 @@ class Copies:
             if overlay:
                 self._layers.overlay(draft, head, manifest.size)
             else:
-                self._layers.duplicate(draft, head, manifest.size)
+                self._layers.duplicate(draft, head, manifest.size, told)
             kept = replace(kept, head=draft.name)
             if overlay:
                 self._manifests.save(volume_id, kept)

@@ -50,7 +50,7 @@ from breezeblock.exports.supervisor import Supervisor
 VERSION = "1.0"
 
 LOCK_PATIENCE = 30.0
-COPY_PATIENCE = 10.0
+COPY_PATIENCE = 2.0
 """Seconds after which a call that copies says how far it is, and goes on in the background."""
 
 

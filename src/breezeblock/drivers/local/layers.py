@@ -28,7 +28,7 @@ from typing import Literal, cast
 
 from breezeblock.drivers.base import Image as DiskImage
 from breezeblock.drivers.base import PermanentError, TemporaryError
-from breezeblock.drivers.local.patience import Told, nobody
+from breezeblock.drivers.local.patience import Told
 from breezeblock.exports.files import remove, sync_directory, try_lock
 from breezeblock.exports.storage_daemon import PACKAGES, Image
 from breezeblock.images.qemu_img import bounded
@@ -93,7 +93,7 @@ class Layers:
         _qemu_img(*create, str(draft), str(size * GIB), patience=QUICK)
         self._sync(draft)
 
-    def duplicate(self, draft: Path, base: str, size: int, told: Told = nobody) -> None:
+    def duplicate(self, draft: Path, base: str, size: int, told: Told) -> None:
         """Fill the draft (raw) with a copy of the base, and zeros up to `size` GiB.
 
         Nobody may write to the base meanwhile, unless the file system has reflinks.

@@ -17,10 +17,6 @@ Told = Callable[[float], None]
 """Told now and then how far the work is, in percent."""
 
 
-def nobody(_percent: float) -> None:
-    """Work that nobody watches."""
-
-
 @dataclass(eq=False)
 class _Running:
     """Work under way. `progress` is None until it has said how far it is."""
