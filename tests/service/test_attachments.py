@@ -144,8 +144,6 @@ async def test_an_attachment_belongs_to_one_host(house: House) -> None:
         {"host": "h", "mountpoint": 5},
         {"host": "h", "mountpoint": "x" * 256},
         {"host": "h", "ip": "y" * 100_000},
-        {"host": "h", "ip": "a.host.name"},
-        {"host": "h", "ip": ""},
         {"host": "h", "ip": 2130706433},
         {"host": "h", "ip": ["127.0.0.1"]},
         {"host": "h", "initiator": "x" * 256},
@@ -168,7 +166,7 @@ async def test_a_connector_must_name_its_host_and_be_of_sense(house: House, conn
         assert (reply.status_code, len(reply.text) < 300) == (400, True)
 
 
-@pytest.mark.parametrize("ip", [None, "10.0.0.2", "fd00::17", "fe80::1%eth0"])
+@pytest.mark.parametrize("ip", [None, "", "10.0.0.2", "fd00::17", "fe80::1%eth0", "a.host.name"])
 async def test_a_connector_as_hosts_send_it_is_taken(house: House, ip: str | None) -> None:
     ident = await house.attachment(await house.volume())
     connector = {

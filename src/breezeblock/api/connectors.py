@@ -6,7 +6,6 @@ Shared by the attachments and by the older volume actions, which differ in the f
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable
 from typing import Any
 
@@ -34,8 +33,8 @@ def checked_connector(connector: Any) -> dict[str, Any]:
     if mountpoint is not None and not isinstance(mountpoint, str):
         raise InvalidInput("connector.mountpoint: it must be text.")
     ip = connector.get("ip")
-    if ip is not None and not _is_address(ip):
-        raise InvalidInput("connector.ip: it must be an IP address.")
+    if ip is not None and not isinstance(ip, str):
+        raise InvalidInput("connector.ip: it must be the host's address, as text.")
     for name, value in connector.items():
         for one in value if isinstance(value, list) else (value,):
             if isinstance(one, str) and len(one) > LONGEST_TEXT:
@@ -45,14 +44,6 @@ def checked_connector(connector: Any) -> dict[str, Any]:
     if len(msgspec.json.encode(connector)) > MOST:
         raise InvalidInput(f"connector: it has up to {MOST} bytes.")
     return connector
-
-
-def _is_address(ip: Any) -> bool:
-    """Whether this is the text of an IP address (to `ipaddress`, a number is one, too)."""
-    try:
-        return isinstance(ip, str) and bool(ipaddress.ip_address(ip))
-    except ValueError:
-        return False
 
 
 def nested(flat: dict[str, Any], top_level: Iterable[str]) -> dict[str, Any]:
