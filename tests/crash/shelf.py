@@ -6,7 +6,7 @@ one word each, and there are no files: drivers of the stage only note which imag
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,7 +107,9 @@ class StagingDoor:
         self._images = images
 
     @asynccontextmanager
-    async def fetch(self, image_id: str, name: str, told: Progress) -> AsyncIterator[Staged]:
+    async def fetch(
+        self, image_id: str, name: str, told: Progress, chosen: Mapping[str, str]
+    ) -> AsyncIterator[Staged]:
         await self._images.find(image_id)
         async for _part in self._images.read(image_id):
             await told(100.0)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx2
 import msgspec
@@ -27,6 +28,7 @@ from breezeblock.drivers.backend import Backend
 from breezeblock.images.base import ImageService
 from breezeblock.images.opening import open_images, open_staging
 from breezeblock.images.packing import Packing
+from breezeblock.images.staging import Staging
 from breezeblock.model.invariants.operations import WAITS
 from breezeblock.model.volumes import Volume
 from breezeblock.operations.engine import Engine
@@ -73,6 +75,16 @@ class House(Cloud):
         if said:
             (self.images / f"{file}.json").write_bytes(msgspec.json.encode(said))
         return file
+
+    def late(self, file: str, content: bytes) -> AbstractContextManager[Any]:
+        """Within, the image file is replaced just before a volume service fetches it."""
+
+        def fetch(staging: Staging, *given: Any) -> Any:
+            self.image(file, content)
+            return as_it_is(staging, *given)
+
+        as_it_is = Staging.fetch
+        return patch.object(Staging, "fetch", fetch)
 
     async def volume(self, size: int = 1, caller: Caller | None = None, **wishes: Any) -> str:
         """A new volume, made by the API and settled; its id."""

@@ -217,6 +217,17 @@ async def test_why_an_image_was_refused_names_no_file_of_the_server(
     assert str(house.images.parent) not in told + shown
 
 
+async def test_an_image_that_was_replaced_meanwhile_ends_it(house: House) -> None:
+    image = house.image("debian.raw", b"Debian 12")
+    with house.late(image, b"Debian 13.1"):
+        volume = await made(house, imageRef=image)
+    assert volume["status"] == "error"
+    (told,) = await messages(house)
+    assert "replaced after the request: its size was 9, and is 11 now" in told
+    assert house.driver.calls == []
+    assert (await made(house, imageRef=image))["volume_image_metadata"]["size"] == "11"
+
+
 async def test_an_image_that_has_gone_meanwhile_ends_it(house: House) -> None:
     image = house.image()
     gate = house.driver.gates["create"] = threading.Event()

@@ -181,6 +181,17 @@ async def test_a_file_that_lies_leaves_the_content_and_an_error(house: House) ->
     assert "seems to be raw" in told["user_message"]
 
 
+async def test_an_image_that_was_replaced_meanwhile_leaves_the_content(house: House) -> None:
+    volume, image = await house.volume(), an_image(house)
+    with house.late(f"{image}.raw", b"another"):
+        assert (await reimage(house, volume, image)).status_code == 202
+        await house.quiet()
+    assert await house.status(volume) == "error"
+    assert volume not in house.driver.contents
+    (told,) = (await house.member.get("/messages")).json()["messages"]
+    assert "its size was 6, and is 7 now" in told["user_message"]
+
+
 async def test_a_driver_that_refuses_leaves_an_error(house: House) -> None:
     volume = await house.volume()
     house.driver.failures["overwrite"] = PermanentError("No.")

@@ -17,6 +17,7 @@ from breezeblock.api.application import ApiCall, Application
 from breezeblock.api.scope import own_project, seen_by
 from breezeblock.api.volume_views import Beside, detail
 from breezeblock.images.base import Image
+from breezeblock.images.staging import COMPARED
 from breezeblock.model import snapshots as snapshot_rules
 from breezeblock.model import volumes as rules
 from breezeblock.model.encryptions import refuse_volumes
@@ -226,13 +227,15 @@ def _create(
 
 
 def _of_image(image: Image) -> Start:
+    metadata = image_source.metadata(image)
+    said = {key: metadata[key] for key in COMPARED if key in metadata}
     return Start(
-        Origin("image", image.id),
+        Origin("image", image.id, said=said),
         size=0,
         volume_type_id=None,
         zone=None,
         bootable=True,
-        image_metadata=image_source.metadata(image),
+        image_metadata=metadata,
         type_named=image.properties.get(image_source.VOLUME_TYPE),
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,8 @@ from breezeblock.images.base import Image, ImageService
 from breezeblock.images.inspection import GIB, RAW, Refused, inspect
 from breezeblock.images.scratch import Scratch, end_thin, write_thin
 
+COMPARED = ("size", "checksum", "disk_format")
+"""What must not have changed of an image since somebody chose it."""
 Progress = Callable[[float], Awaitable[None]]
 """Told how far the work is, in percent."""
 
@@ -41,14 +43,17 @@ class Staging:
         self._max_gigabytes = max_gigabytes
 
     @asynccontextmanager
-    async def fetch(self, image_id: str, name: str, told: Progress) -> AsyncIterator[Staged]:
-        """The image in a file that is there during the body.
+    async def fetch(
+        self, image_id: str, name: str, told: Progress, chosen: Mapping[str, str]
+    ) -> AsyncIterator[Staged]:
+        """The image in a file that is there during the body. `chosen`: what was said of it then.
 
         Raises NotFound, Unavailable; Refused when it is not what it says, or must not be opened;
         OSError when it finds no room.
         """
         image = await self._service.find(image_id)
         self._check(image)
+        _check_unchanged(image, chosen)
         kept = self.scratch.file(name)
         path, file = await asyncio.to_thread(kept.__enter__)
         try:
@@ -87,3 +92,14 @@ class Staging:
             raise Refused(f"It has {written} bytes, {image.size} are said.")
         if image.checksum and image.checksum != digest.hexdigest():
             raise Refused("Its bytes do not have the checksum that is said.")
+
+
+def _check_unchanged(image: Image, chosen: Mapping[str, str]) -> None:
+    """Nobody gets another image than he chose under the same id. Raises Refused."""
+    for key in COMPARED:
+        was, is_now = chosen.get(key), getattr(image, key)
+        if was is not None and is_now is not None and was != str(is_now):
+            what = key.replace("_", " ")
+            raise Refused(
+                f"It was replaced after the request: its {what} was {was}, and is {is_now} now."
+            )

@@ -60,11 +60,12 @@ DOWN = Failure(
 
 class Origin(msgspec.Struct, frozen=True):
     """What the volume starts from; `pool` is where that is, and the new volume has to go. Images
-    are nowhere in particular."""
+    are nowhere in particular; `said` is what the image service said of them then."""
 
     kind: Literal["volume", "snapshot", "image"]
     id: str
     pool: str = ""
+    said: dict[str, str] = {}
 
 
 class Data(msgspec.Struct, frozen=True):
@@ -152,7 +153,7 @@ async def build(run: Run[Data]) -> Outcome:
     if volume.status == "creating":
         return Again(data=data, settle=lambda tx: _begin_download(tx, volume.id))
     filling = Filling(run)
-    async with filling.image(data.origin.id, volume.size) as image:
+    async with filling.image(data.origin.id, volume.size, data.origin.said) as image:
         return await _make(run, volume, wanted, image, filling)
 
 

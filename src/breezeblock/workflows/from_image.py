@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -35,14 +35,17 @@ class Filling:
         self._telling = Telling(run)
 
     @contextlib.asynccontextmanager
-    async def image(self, image_id: str, size: int) -> AsyncIterator[Image]:
+    async def image(
+        self, image_id: str, size: int, chosen: Mapping[str, str]
+    ) -> AsyncIterator[Image]:
         """The image as a driver takes it, fit for `size` GiB; its file goes with the body.
 
+        `chosen` is what the image service said of it when the request was accepted.
         Raises OperationFailed when this image will not do, whatever the backend; TemporaryError.
         """
         async with contextlib.AsyncExitStack() as stack:
             with _in_our_words():
-                staged = await stack.enter_async_context(self._fetch(image_id))
+                staged = await stack.enter_async_context(self._fetch(image_id, chosen))
                 if staged.virtual_bytes > size * GIB:
                     raise Refused(
                         f"The disk in it has {staged.virtual_bytes} bytes, "
@@ -59,11 +62,13 @@ class Filling:
                 await self._telling.second_half(error.progress or 0)
                 await asyncio.sleep(error.retry_after)
 
-    def _fetch(self, image_id: str) -> AbstractAsyncContextManager[Staged]:
+    def _fetch(
+        self, image_id: str, chosen: Mapping[str, str]
+    ) -> AbstractAsyncContextManager[Staged]:
         operation, staging = self._run.operation, self._run.doors.staging
         name = f"{operation.id}-{operation.epoch}"
         fetched: AbstractAsyncContextManager[Staged] = staging.fetch(
-            image_id, name, self._telling.first_half
+            image_id, name, self._telling.first_half, chosen
         )
         return fetched
 

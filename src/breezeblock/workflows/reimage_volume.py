@@ -64,7 +64,7 @@ async def fill(run: Run[Data]) -> Outcome:
         )
 
     filling = Filling(run)
-    async with filling.image(data.image_id, volume.size) as image:
+    async with filling.image(data.image_id, volume.size, data.metadata) as image:
         try:
             await filling.driver(overwrite)
         except Overtaken:

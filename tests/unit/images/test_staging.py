@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,12 @@ class Service(Folder):
             yield self.content[start : start + MIB]
 
 
-def fetched(service: Service, directory: Path, most: int = 2048) -> tuple[bytes, list[float], int]:
+def fetched(
+    service: Service,
+    directory: Path,
+    most: int = 2048,
+    chosen: Mapping[str, str] | None = None,
+) -> tuple[bytes, list[float], int]:
     """The file's bytes, what was told meanwhile, and how many bytes it takes on the disk."""
     told: list[float] = []
 
@@ -51,7 +56,7 @@ def fetched(service: Service, directory: Path, most: int = 2048) -> tuple[bytes,
 
     async def story() -> tuple[bytes, list[float], int]:
         staging = Staging(service, Scratch(directory, "image-"), most)
-        async with staging.fetch("x", "name", tell) as staged:
+        async with staging.fetch("x", "name", tell, chosen or {}) as staged:
             assert (staged.format, staged.virtual_bytes) == ("raw", len(service.content))
             return staged.path.read_bytes(), told, staged.path.stat().st_blocks * 512
 
@@ -86,6 +91,25 @@ def test_what_is_not_as_it_was_said_is_refused(
 ) -> None:
     with pytest.raises(Refused, match=why):
         fetched(Service(b"x" * 2 * MIB, **said), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "why"),
+    [
+        ({"size": "5"}, "its size was 5, and is 3 now"),
+        ({"size": "3", "checksum": "0" * 32}, "its checksum was 0"),
+        ({"size": "3", "disk_format": "iso"}, "its disk format was iso, and is raw now"),
+    ],
+)
+def test_another_image_than_the_chosen_one_is_refused(
+    tmp_path: Path, chosen: dict[str, str], why: str
+) -> None:
+    checksum = hashlib.md5(b"xxx", usedforsecurity=False).hexdigest()
+    service = Service(b"xxx", checksum=checksum)
+    with pytest.raises(Refused, match=f"replaced after the request: {why}"):
+        fetched(service, tmp_path, chosen=chosen)
+    same = {"size": "3", "checksum": checksum, "disk_format": "raw", "min_disk": "7"}
+    assert fetched(service, tmp_path, chosen=same)[0] == b"xxx"
 
 
 def test_an_image_that_ends_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
