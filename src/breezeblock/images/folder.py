@@ -6,6 +6,8 @@ either. What a name cannot say stands in a file beside it, `FILE.json`, in Glanc
 disk_format, container_format, min_disk, min_ram, visibility, owner, protected, properties. Without
 one an image is everybody's, and its format what the suffix says, or else what the file seems to be.
 
+A link that leads out of the folder is no file.
+
 An upload begins with that file beside (the image is then `queued`) and ends with a rename.
 """
 
@@ -67,7 +69,7 @@ class Folder(ImageService):
     async def read(self, image_id: str) -> AsyncIterator[bytes]:
         path = self.directory / (await _aside(lambda: self._file_of(image_id)))
         try:
-            file = await _aside(lambda: path.open("rb"))
+            file = await _aside(lambda: self._own(path).open("rb"))
         except FileNotFoundError:
             raise NotFound("Image", image_id) from None
         with file:
@@ -79,7 +81,7 @@ class Folder(ImageService):
 
     async def write(self, image_id: str, content: AsyncIterator[bytes]) -> None:
         target = self.directory / (await _aside(lambda: self._file_of(image_id)))
-        if target.exists():
+        if self._has(target):
             return
         await _aside(self._scratch.clear)
         with self._scratch.file(image_id) as (path, file):
@@ -98,13 +100,31 @@ class Folder(ImageService):
     def _names(self) -> list[str]:
         """The images' files; announced ones are not there yet."""
         try:
-            there = {path.name for path in self.directory.iterdir() if path.is_file()}
+            there = {path.name for path in self.directory.iterdir() if self._has(path)}
         except FileNotFoundError:
             return []
         seen = {name for name in there if not name.startswith(".")}
         announced = {name.removesuffix(BESIDE) for name in seen if name.endswith(BESIDE)}
         files = {name for name in seen if not name.endswith(BESIDE)}
         return sorted(files | {name for name in announced if _own_id(name)})
+
+    def _leads_out(self, path: Path) -> bool:
+        """Whether it is a link to a file elsewhere: whoever may put images here must not show
+        what our user may read there."""
+        if not path.is_symlink():
+            return False
+        return not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self.directory))
+
+    def _own(self, path: Path) -> Path:
+        """The path. Raises FileNotFoundError when it leads out of the folder."""
+        if self._leads_out(path):
+            raise FileNotFoundError(path)
+        return path
+
+    def _has(self, path: Path) -> bool:
+        with contextlib.suppress(FileNotFoundError):
+            return self._own(path).is_file()
+        return False
 
     def _find(self, wanted: str) -> Image:
         names = self._names()
@@ -155,6 +175,7 @@ class Folder(ImageService):
         """The file's size, the disk's size in it, and the format that it seems to have."""
         path = self.directory / name
         try:
+            self._own(path)
             seems, virtual_size = detect(path)
             return path.stat().st_size, virtual_size, seems
         except FileNotFoundError:
@@ -163,6 +184,9 @@ class Folder(ImageService):
     def _beside(self, name: str) -> Beside | None:
         """What is said beside the file; None when that cannot be understood."""
         path = self.directory / f"{name}{BESIDE}"
+        if self._leads_out(path):
+            log.error("image description", path=str(path), error="leads out of the folder")
+            return None
         try:
             return msgspec.json.decode(path.read_bytes(), type=Beside)
         except FileNotFoundError:
@@ -196,14 +220,14 @@ class Folder(ImageService):
     def _publish(self, path: Path, target: Path, image_id: str) -> None:
         """The bytes are whole: now they are the image's, if it is still wanted."""
         with self._one_at_a_time():
-            if self._file_of(image_id) == target.name and not target.exists():
+            if self._file_of(image_id) == target.name and not self._has(target):
                 path.rename(target)
                 self._sync()
 
     def _withdraw(self, image_id: str) -> None:
         with self._one_at_a_time():
             name = self._file_of(image_id)
-            if not (self.directory / name).exists():
+            if not self._has(self.directory / name):
                 (self.directory / f"{name}{BESIDE}").unlink(missing_ok=True)
                 self._sync()
         self._scratch.clear()

@@ -92,6 +92,49 @@ def test_hidden_files_directories_and_descriptions_are_no_images(tmp_path: Path)
             find(tmp_path, name)
 
 
+def test_links_that_lead_out_of_the_folder_are_no_images(tmp_path: Path) -> None:
+    folder, announced = tmp_path / "images", f"{new_id()}.raw"
+    folder.mkdir()
+    (tmp_path / "secret.raw").write_bytes(b"secret")
+    (folder / "debian-12.raw").write_bytes(b"Debian")
+    (folder / "debian.raw").symlink_to("debian-12.raw")
+    (folder / "secret.raw").symlink_to(tmp_path / "secret.raw")
+    (folder / "nothing.raw").symlink_to("nothing.raw")
+    (folder / announced).symlink_to("../secret.raw")
+    (folder / f"{announced}.json").write_text("{}")
+    assert find(folder, "debian").size == 6
+    for name in ("secret", "secret.raw", "nothing"):
+        with pytest.raises(NotFound):
+            find(folder, name)
+
+    image = find(folder, announced)
+    assert (image.status, image.size) == ("queued", None)
+
+    async def story() -> bytes:
+        service = Folder(folder)
+        with pytest.raises(NotFound):
+            await anext(service.read(image.id))
+
+        async def content():  # type: ignore[no-untyped-def]
+            yield b"uploaded"
+
+        await service.write(image.id, content())
+        return await anext(service.read(image.id))
+
+    assert asyncio.run(story()) == b"uploaded"
+    assert (tmp_path / "secret.raw").read_bytes() == b"secret"
+
+
+def test_a_description_elsewhere_is_not_read(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    (tmp_path / "other.json").write_text('{"name": "secret"}')
+    (folder / "debian.raw").write_bytes(b"Debian")
+    (folder / "debian.raw.json").symlink_to(tmp_path / "other.json")
+    image = find(folder, "debian")
+    assert (image.name, image.status) == ("debian", "killed")
+
+
 def test_a_directory_that_is_not_there_has_no_images(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         find(tmp_path / "nowhere", "a")
