@@ -55,6 +55,8 @@ def inspect(path: Path, disk_format: str | None, *, max_gigabytes: int) -> Inspe
     """Hold the file against what the image service says it is. Raises Refused."""
     if disk_format is None:
         raise Refused("The image has no disk format.")
+    if path.stat().st_size == 0:
+        raise Refused("The image's file is empty.")
     if disk_format in RAW:
         found = Inspected("raw", _of_raw(path, disk_format))
     elif disk_format in QEMU_NAMES:

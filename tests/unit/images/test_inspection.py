@@ -67,6 +67,13 @@ def test_formats_that_nobody_can_read_are_refused(tmp_path: Path, disk_format: s
         look(tmp_path / "disk", disk_format)
 
 
+@pytest.mark.parametrize("disk_format", ["raw", "iso", "qcow2"])
+def test_a_file_without_a_byte_is_refused(tmp_path: Path, disk_format: str) -> None:
+    (tmp_path / "disk").touch()
+    with pytest.raises(Refused, match="file is empty"):
+        look(tmp_path / "disk", disk_format)
+
+
 def test_a_backing_file_is_refused(tmp_path: Path) -> None:
     base = create(tmp_path / "base", "raw")
     path = create(tmp_path / "disk", "qcow2", "1G", "-b", str(base), "-F", "raw")
