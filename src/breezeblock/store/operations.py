@@ -19,6 +19,8 @@ from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.store.tables import OPEN, operations
 
 TRAIL_LENGTH = 200
+TRAIL_BEGINS = 20
+"""How many of the first entries stay when a trail grows too long: they say how the work began."""
 
 CHECK = "check"
 """Resource type of operations that only look at a resource and then say what is true. They stand
@@ -166,13 +168,20 @@ def renew(tx: WriteTx, held: Sequence[tuple[str, int]], lease: float) -> set[str
 def advance(tx: WriteTx, held: Operation, entry: dict[str, Any], **changes: Any) -> None:
     """Write a step's progress and let go of the lease. Raises Fenced."""
     values = changes | {
-        "trail": [*held.trail, {**entry, "at": tx.clock()}][-TRAIL_LENGTH:],
+        "trail": _bounded([*held.trail, {**entry, "at": tx.clock()}]),
         "lease_until": None,
         "worker": None,
     }
     where = {"held_id": held.id, "held_epoch": held.epoch}
     if not tx.update(_HELD, where, values):
         raise Fenced(held.id)
+
+
+def _bounded(trail: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The trail without entries from its middle when it is too long."""
+    if len(trail) <= TRAIL_LENGTH:
+        return trail
+    return trail[:TRAIL_BEGINS] + trail[TRAIL_BEGINS - TRAIL_LENGTH :]
 
 
 def report(tx: WriteTx, held: Operation, percent: int) -> None:

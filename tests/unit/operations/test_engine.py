@@ -356,3 +356,18 @@ async def test_a_step_can_ask_to_be_repeated_later(world: World, engine: Engine)
     await world.work(engine)
     assert (await world.get(ident)).state == "succeeded"
     assert (await world.get(ident)).data == {"seen": ["waited"]}
+
+
+async def test_a_long_trail_keeps_how_it_began_and_what_came_last(world: World) -> None:
+    ident = await world.submit()
+
+    def repeat(tx: WriteTx) -> None:
+        for number in range(250):
+            held = operations.claim(tx, ident, "first", "host:1:1", 20.0)
+            assert held is not None
+            operations.advance(tx, held, {"event": "again", "number": number})
+
+    await world.store.write(repeat)
+    first, *others = (await world.get(ident)).trail
+    assert first["event"] == "accepted"
+    assert [one["number"] for one in others] == [*range(19), *range(70, 250)]
