@@ -63,8 +63,8 @@ keystone: dev clients openstack packages ## Keystone, Glance and Breezeblock tog
 run: setup ## run the service on this machine until interrupted
 	@$(BIN)/breezeblock run
 
-# Tests of real parts have the machine for themselves; all others share it, one process a core.
-ALONE := tests/contract tests/engines tests/e2e tests/crash/test_chaos.py
+# Tests end to end have the machine for themselves; all others share it, one process a core.
+ALONE := tests/engines tests/e2e tests/crash/test_chaos.py
 WORKERS ?= auto
 test: dev clients openstack packages lint ## everything: lint, types, layers, all tests on real parts
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(addprefix --ignore=,$(ALONE)); shared=$$?; \
