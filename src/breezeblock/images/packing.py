@@ -11,7 +11,7 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,9 +21,7 @@ from typing import Any
 from breezeblock.images import qemu_img
 from breezeblock.images.inspection import GIB, QEMU_NAMES, Refused, inspect
 from breezeblock.images.scratch import Scratch
-
-Told = Callable[[float], Awaitable[None]]
-"""Told how far the work is, in percent; what it raises ends the work."""
+from breezeblock.images.staging import Progress
 
 WRITABLE = frozenset({"raw", "qcow2", "vmdk", "vdi", "vhd", "vhdx"})
 """Image formats that volumes can be copied into."""
@@ -48,7 +46,7 @@ class Packed:
 
     path: Path
 
-    async def content(self, told: Told) -> AsyncIterator[bytes]:
+    async def content(self, told: Progress) -> AsyncIterator[bytes]:
         """The file's bytes."""
         size, sent = max(self.path.stat().st_size, 1), 0
         with await asyncio.to_thread(self.path.open, "rb") as file:
@@ -66,7 +64,7 @@ class Packing:
 
     @asynccontextmanager
     async def pack(
-        self, source: Mapping[str, Any], disk_format: str, size: int, name: str, told: Told
+        self, source: Mapping[str, Any], disk_format: str, size: int, name: str, told: Progress
     ) -> AsyncIterator[Packed]:
         """The content of a volume of `size` GiB, in a file that is there during the body.
 
@@ -92,7 +90,7 @@ def _check(path: Path, disk_format: str, size: int) -> None:
         raise NotMade(f"The file that was made holds a disk of {found.virtual_bytes} bytes.")
 
 
-async def _convert(source: Mapping[str, Any], path: Path, disk_format: str, told: Told) -> None:
+async def _convert(source: Mapping[str, Any], path: Path, disk_format: str, told: Progress) -> None:
     """Have `qemu-img` copy it. Raises NotMade.
 
     It takes no lock on what it reads: should it outlive us, nobody has to wait for it.
@@ -130,7 +128,7 @@ async def _read(stream: asyncio.StreamReader | None) -> bytes:
     return await stream.read()
 
 
-async def _follow(stream: asyncio.StreamReader | None, told: Told) -> None:
+async def _follow(stream: asyncio.StreamReader | None, told: Progress) -> None:
     """Tell the percentages that it prints, until it is done."""
     assert stream is not None
     while said := await stream.read(4096):

@@ -23,7 +23,7 @@ from breezeblock.images.scratch import Scratch, end_thin, write_thin
 COMPARED = ("size", "checksum", "disk_format")
 """What must not have changed of an image since somebody chose it."""
 Progress = Callable[[float], Awaitable[None]]
-"""Told how far the work is, in percent."""
+"""Told how far the work is, in percent; what it raises ends the work."""
 
 
 class Staged(msgspec.Struct, frozen=True):
