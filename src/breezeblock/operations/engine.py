@@ -240,6 +240,7 @@ class Engine:
                     entry | {"event": "succeeded"},
                     state="succeeded",
                     ended_at=tx.clock(),
+                    progress=None,
                     result=outcome.result,
                 )
                 outcome.settle(tx)
@@ -251,6 +252,7 @@ class Engine:
                     entry | {"event": "failed"},
                     state="failed",
                     ended_at=tx.clock(),
+                    progress=None,
                     failure=msgspec.to_builtins(outcome.failure),
                     **data,
                 )

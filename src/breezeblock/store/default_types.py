@@ -29,9 +29,7 @@ def forget(tx: WriteTx, project_id: str) -> None:
 
 def get(tx: ReadTx, project_id: str) -> str:
     """The id of the project's own default type. Raises NotFound."""
-    found: str | None = tx.scalar(
-        sa.select(defaults.c.volume_type_id).where(defaults.c.project_id == project_id)
-    )
+    found = _of(tx, project_id)
     if found is None:
         raise NotFound("Default volume type of project", project_id)
     return found
@@ -43,11 +41,18 @@ def of_project(tx: ReadTx, project_id: str, seen_by: str | None) -> VolumeType |
     Raises NotFound when it is private and the project may not use it (`seen_by` None: an
     administrator, who may).
     """
-    try:
-        type_id = get(tx, project_id)
-    except NotFound:
-        return None
-    return volume_types.get(tx, type_id, seen_by)
+    type_id = _of(tx, project_id)
+    return None if type_id is None else volume_types.get(tx, type_id, seen_by)
+
+
+_OF_PROJECT = sa.select(defaults.c.volume_type_id).where(
+    defaults.c.project_id == sa.bindparam("the_project")
+)
+
+
+def _of(tx: ReadTx, project_id: str) -> str | None:
+    row = tx.first(_OF_PROJECT, the_project=project_id)
+    return None if row is None else str(row.volume_type_id)
 
 
 def every(tx: ReadTx) -> dict[str, str]:

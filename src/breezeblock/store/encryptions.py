@@ -16,9 +16,12 @@ from breezeblock.store.tables import encryptions
 KIND = "Encryption of volume type"
 
 
+_FIND = sa.select(encryptions).where(encryptions.c.volume_type_id == sa.bindparam("the_type"))
+
+
 def find(tx: ReadTx, type_id: str) -> Encryption | None:
     """The encryption of a volume type, if it has one."""
-    row = tx.first(sa.select(encryptions).where(encryptions.c.volume_type_id == type_id))
+    row = tx.first(_FIND, the_type=type_id)
     return None if row is None else Encryption(**row._mapping)
 
 

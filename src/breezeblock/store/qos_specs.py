@@ -52,10 +52,16 @@ def _found(tx: ReadTx, qos_id: str, statement: sa.Select[Any]) -> QosSpecs:
     return _qos(row)
 
 
+_OF_TYPE = (
+    sa.select(qos_specs)
+    .join(types_table, types_table.c.qos_specs_id == qos_specs.c.id)
+    .where(types_table.c.id == sa.bindparam("the_type"))
+)
+
+
 def of_type(tx: ReadTx, type_id: str) -> QosSpecs | None:
     """The QoS specs that a volume type has, if any."""
-    joined = qos_specs.join(types_table, types_table.c.qos_specs_id == qos_specs.c.id)
-    row = tx.first(sa.select(qos_specs).select_from(joined).where(types_table.c.id == type_id))
+    row = tx.first(_OF_TYPE, the_type=type_id)
     return None if row is None else _qos(row)
 
 

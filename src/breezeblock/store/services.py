@@ -56,13 +56,15 @@ def all_services(tx: ReadTx, down_time: float) -> list[Service]:
     ]
 
 
+_TAKEN_OUT = sa.select(services.c.host, services.c.disabled, services.c.frozen).where(
+    services.c.binary == VOLUME,
+    sa.or_(services.c.disabled.is_(True), services.c.frozen.is_(True)),
+)
+
+
 def taken_out(tx: ReadTx) -> dict[str, tuple[bool, bool]]:
     """Backends that an operator keeps work from: (disabled, frozen), by host@backend."""
-    statement = sa.select(services.c.host, services.c.disabled, services.c.frozen).where(
-        services.c.binary == VOLUME,
-        sa.or_(services.c.disabled.is_(True), services.c.frozen.is_(True)),
-    )
-    return {row.host: (row.disabled, row.frozen) for row in tx.rows(statement)}
+    return {row.host: (row.disabled, row.frozen) for row in tx.rows(_TAKEN_OUT)}
 
 
 def set_disabled(

@@ -120,9 +120,9 @@ class WriteTx(ReadTx):
         self.wakes: list[Wake] = []
         self.now: datetime = datetime.now(UTC).replace(tzinfo=None)
 
-    def run(self, statement: Executable) -> int:
+    def run(self, statement: Executable, **parameters: Any) -> int:
         """Execute; returns how many rows were touched."""
-        return self._connection.execute(statement).rowcount
+        return self._connection.execute(statement, parameters or None).rowcount
 
     def insert(self, table: Table, values: Mapping[str, Any]) -> None:
         """Insert a row of plain values."""

@@ -39,6 +39,7 @@ def page(tx: ReadTx, query: ListQuery, project_id: str | None) -> Page:
 
 _OF_VOLUME = transfers.c.volume_id == sa.bindparam("the_volume")
 _IS_OFFERED = sa.select(transfers.c.id).where(_OF_VOLUME)
+_WITHDRAW = transfers.delete().where(_OF_VOLUME)
 
 
 def is_offered(tx: ReadTx, volume_id: str) -> bool:
@@ -49,4 +50,4 @@ def is_offered(tx: ReadTx, volume_id: str) -> bool:
 def withdraw(tx: WriteTx, volume_id: str) -> bool:
     """End the offer of a volume whose status says something else from now on, or that is gone:
     nobody may take it over with an old key. Whether there was one."""
-    return bool(tx.run(transfers.delete().where(transfers.c.volume_id == volume_id)))
+    return bool(tx.run(_WITHDRAW, the_volume=volume_id))

@@ -371,3 +371,21 @@ async def test_a_long_trail_keeps_how_it_began_and_what_came_last(world: World) 
     first, *others = (await world.get(ident)).trail
     assert first["event"] == "accepted"
     assert [one["number"] for one in others] == [*range(19), *range(70, 250)]
+
+
+@pytest.mark.parametrize(("step", "queue"), [("one", "first"), ("two", "second")])
+async def test_work_that_has_ended_has_no_progress(world: World, step: str, queue: str) -> None:
+    """The first step fails, the second one succeeds."""
+    ident = await world.submit()
+    world.raises.append(PermanentError("no"))
+
+    def half_done(tx: WriteTx) -> None:
+        held = operations.claim(tx, ident, "first", "host:1:1", 20.0)
+        assert held is not None
+        operations.advance(tx, held, {"event": "again"}, step=step, queue=queue, progress=41)
+
+    await world.store.write(half_done)
+    assert (await world.get(ident)).progress == 41
+    await world.engine().run(ident, queue)
+    ended = await world.get(ident)
+    assert (ended.is_open, ended.progress) == (False, None)
