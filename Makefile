@@ -26,8 +26,8 @@ $(BIN)/.dev: $(BIN)/.installed requirements-dev.lock
 	@$(PIP) --require-hashes -r requirements-dev.lock
 	@touch $@
 
-packages: ## Debian packages: QEMU, and for the tests RabbitMQ and PostgreSQL
-	@tools/packages guest engines
+packages: ## Debian packages: QEMU, and for the tests tgt, RabbitMQ and PostgreSQL
+	@tools/packages guest array engines
 
 clients: .venv-clients/.installed ## the real OpenStack clients, in an environment of their own
 .venv-clients/.installed: requirements-clients.lock
