@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from breezeblock.drivers.base import PermanentError, Volume
+from breezeblock.images import qemu_img
 from tests.contract.drivers import Backend, a_volume
 
 MIB = 1 << 20
@@ -17,18 +18,20 @@ MIB = 1 << 20
 def content(backend: Backend, volume: Volume, directory: Path) -> bytes:
     """The volume's first bytes, as qemu-img reads them."""
     target = directory / "read.raw"
-    source = json.dumps({"driver": "raw", **_node(backend, volume)})
-    command = ["qemu-img", "convert", "-O", "raw", f"json:{source}", str(target)]
-    subprocess.run(command, check=True, capture_output=True)
+    _qemu_img(backend, volume, "convert", "-O", "raw", after=(str(target),))
     backend.driver.done_reading(volume)
     with target.open("rb") as file:
         return file.read(MIB)
 
 
-def _node(backend: Backend, volume: Volume) -> dict[str, object]:
-    node = backend.driver.readable(volume)
-    assert backend.driver.readable(volume) == node
-    return {"file": dict(node)}
+def _qemu_img(backend: Backend, volume: Volume, *command: str, after: tuple[str, ...] = ()) -> str:
+    """Run the command on the volume; what it prints."""
+    found = backend.driver.readable(volume)
+    assert backend.driver.readable(volume) == found
+    node = json.dumps({"driver": "raw", "file": dict(found.node)})
+    with qemu_img.objects(found.secrets) as objects:
+        words = ["qemu-img", command[0], *objects, *command[1:], f"json:{node}", *after]
+        return subprocess.run(words, check=True, capture_output=True, text=True).stdout
 
 
 @pytest.mark.parametrize("kind", ["volume", "clone", "snapshotted", "reverted"])
@@ -52,9 +55,7 @@ def test_qemu_reads_what_hosts_have_written(backend: Backend, tmp_path: Path, ki
 
 def test_it_has_the_size_of_the_volume(backend: Backend) -> None:
     volume = backend.create(backend.create(), size=2)
-    node = json.dumps({"driver": "raw", **_node(backend, volume)})
-    command = ["qemu-img", "info", "--output=json", f"json:{node}"]
-    told = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    told = json.loads(_qemu_img(backend, volume, "info", "--output=json"))
     assert told["virtual-size"] == 2 << 30
 
 

@@ -18,7 +18,7 @@ from breezeblock.drivers.base import (
     TemporaryError,
 )
 from breezeblock.drivers.local import LocalDriver
-from breezeblock.drivers.local.patience import LongCalls, Told
+from breezeblock.drivers.patience import LongCalls, Told
 from tests.contract.drivers import a_snapshot, a_volume
 from tests.contract.hosts import Host
 from tests.contract.local_volumes import Start, layers, reads, taken, write

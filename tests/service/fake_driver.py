@@ -16,6 +16,7 @@ from breezeblock.drivers.base import (
     Item,
     PermanentError,
     PoolStats,
+    Readable,
     Snapshot,
     Source,
     Volume,
@@ -123,18 +124,13 @@ class FakeDriver(Driver):
         self.contents.pop(volume.id, None)
         self.exports = {one for one in self.exports if one[0] != volume.id}
 
-    def readable(self, volume: Volume) -> Mapping[str, Any]:
+    def readable(self, volume: Volume) -> Readable:
         """Zeros, as many as there should be."""
         self._enter("readable", volume.id)
         self._require(volume.id)
-        return {
-            "driver": "raw",
-            "file": {
-                "driver": "null-co",
-                "size": self.sizes[volume.id] << 30,
-                "read-zeroes": True,
-            },
-        }
+        size = self.sizes[volume.id] << 30
+        zeros = {"driver": "null-co", "size": size, "read-zeroes": True}
+        return Readable({"driver": "raw", "file": zeros})
 
     def done_reading(self, volume: Volume) -> None:
         self._enter("done_reading", volume.id)

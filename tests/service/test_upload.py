@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from breezeblock.drivers.base import PermanentError
+from breezeblock.drivers.base import PermanentError, Readable
 from breezeblock.images import packing
 from breezeblock.images.base import Image, ImageService, NewImage
 from breezeblock.images.inspection import inspect
@@ -242,7 +242,7 @@ class TestFailures:
     async def test_qemu_cannot_read_what_the_backend_names(self, house: House) -> None:
         volume = await house.volume()
         node = {"driver": "raw", "file": {"driver": "file", "filename": "/nowhere/secret"}}
-        house.driver.readable = lambda _volume: node  # type: ignore[method-assign]
+        house.driver.readable = lambda _volume: Readable(node)  # type: ignore[method-assign]
         await upload(house, volume)
         await house.quiet()
         assert (await house.status(volume), files(house), on_the_way(house)) == (

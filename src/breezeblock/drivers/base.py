@@ -27,7 +27,7 @@ Sizes are GiB unless the name says bytes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -123,6 +123,37 @@ class Image:
     path: Path
     format: str
     virtual_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Readable:
+    """How QEMU on this host reads a volume.
+
+    `node` is in the words of its `BlockdevOptions`: `{"driver": "raw", "file": {…}}`. `secrets` are
+    what the node refers to by id (`"password-secret": "chap"`): whoever runs QEMU hands them over
+    in files, never on a command line.
+    """
+
+    node: Mapping[str, Any]
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Manageable:
+    """A volume or snapshot that the backend holds, as a list of what could be adopted shows it.
+
+    `reference` is what `adopt` takes (`{"source-name": …}`); `size` GiB, rounded up. `managed` is
+    the UUID that it has with us already. `reason` says why it cannot be adopted; empty: it can.
+    `volume_reference`, of snapshots, is the volume's reference.
+    """
+
+    reference: Mapping[str, str]
+    size: int
+    pool: str
+    managed: str | None = None
+    reason: str = ""
+    volume_reference: Mapping[str, str] | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 Source = Volume | Snapshot | Image | None
@@ -232,11 +263,58 @@ class Driver(ABC):
         """Forget the snapshot, whose bytes stay where they are."""
         raise PermanentError("This backend cannot let go of a snapshot.")
 
-    def readable(self, volume: Volume) -> Mapping[str, Any]:
+    def manageable(self) -> list[Manageable]:
+        """All volumes that the backend holds in its pools, ours and those that could become so."""
+        raise PermanentError("This backend cannot take over volumes.")
+
+    def adopt(self, volume: Volume, reference: Mapping[str, str]) -> int:
+        """Make what the reference names our volume, with the bytes it has; returns its GiB.
+
+        It lies in `volume.pool`. Sizes that are no whole GiB are rounded up; `volume.size` says
+        nothing here. Raises PermanentError when there is no such thing, it is in another pool, is
+        ours already, or may not be taken (the text says why). Repeating it after it succeeded
+        returns the same, also while the volume is in use.
+        """
+        raise PermanentError("This backend cannot take over volumes.")
+
+    def manageable_snapshots(self) -> list[Manageable]:
+        """All snapshots of volumes that the backend holds, ours and those that could become so."""
+        raise PermanentError("This backend cannot take over snapshots.")
+
+    def adopt_snapshot(self, snapshot: Snapshot, reference: Mapping[str, str]) -> int:
+        """Make what the reference names our snapshot of that volume of ours; as `adopt`."""
+        raise PermanentError("This backend cannot take over snapshots.")
+
+    def retype(self, volume: Volume) -> None:
+        """Make the volume, where it is, what `volume.extra_specs` and `volume.qos` ask now.
+
+        Works while exported. Whether the pool itself fits the new type was looked at before. Raises
+        PermanentError for what cannot be changed on a volume that is there.
+        """
+        raise PermanentError("This backend cannot change the type of a volume.")
+
+    def move(self, volume: Volume, pool: str) -> None:
+        """Bring the volume from `volume.pool` to another pool of this backend.
+
+        Works while exported, without the hosts noticing. Until it is done the volume is in its old
+        pool and whole; then `delete` and all other calls name the new one. Snapshots stay behind:
+        a volume that has some is not moved. Repeating it after it succeeded changes nothing; one
+        that moves back later is asked for with the pools exchanged.
+        """
+        raise PermanentError("This backend cannot move volumes between its pools.")
+
+    def snapshot_together(self, snapshots: Sequence[Snapshot]) -> None:
+        """Freeze several volumes at the same moment: no write is in one and missing in another.
+
+        Each becomes a snapshot as `snapshot` makes it. All of them or none; repeating it after it
+        succeeded freezes nothing newer.
+        """
+        raise PermanentError("This backend cannot freeze several volumes at the same moment.")
+
+    def readable(self, volume: Volume) -> Readable:
         """How to read the content on this host; nobody writes to the volume meanwhile.
 
-        In the words of QEMU's `BlockdevOptions`: `{"driver": "raw", "file": {…}}`. It holds until
-        `done_reading`; both may be called again.
+        It holds until `done_reading`; both may be called again.
         """
         raise PermanentError("This backend cannot be read on this host.")
 

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from breezeblock.images import qemu_img
 from breezeblock.images.inspection import GIB, QEMU_NAMES, Refused, inspect
@@ -34,6 +34,16 @@ _OPTIONS = {
 }
 _CHUNK = 1 << 20
 _PERCENT = re.compile(rb"\((\d+(?:\.\d+)?)/100%\)")
+
+
+class Source(Protocol):
+    """How QEMU reads a volume: a node in the words of its `BlockdevOptions`, and the secrets that
+    the node refers to, by their ids (`drivers.base.Readable`)."""
+
+    @property
+    def node(self) -> Mapping[str, Any]: ...
+    @property
+    def secrets(self) -> Mapping[str, str]: ...
 
 
 class NotMade(Exception):
@@ -64,16 +74,17 @@ class Packing:
 
     @asynccontextmanager
     async def pack(
-        self, source: Mapping[str, Any], disk_format: str, size: int, name: str, told: Progress
+        self, source: Source, disk_format: str, size: int, name: str, told: Progress
     ) -> AsyncIterator[Packed]:
         """The content of a volume of `size` GiB, in a file that is there during the body.
 
-        `source` says in QEMU's words how it is read. Raises NotMade; OSError when it finds no room.
+        Raises NotMade; OSError when it finds no room.
         """
         kept = self._scratch.file(name)
         path, _ = await asyncio.to_thread(kept.__enter__)
         try:
-            await _convert(source, path, disk_format, told)
+            with qemu_img.objects(source.secrets) as objects:
+                await _convert(source.node, objects, path, disk_format, told)
             await asyncio.to_thread(partial(_check, path, disk_format, size))
             yield Packed(path)
         finally:
@@ -90,13 +101,15 @@ def _check(path: Path, disk_format: str, size: int) -> None:
         raise NotMade(f"The file that was made holds a disk of {found.virtual_bytes} bytes.")
 
 
-async def _convert(source: Mapping[str, Any], path: Path, disk_format: str, told: Progress) -> None:
+async def _convert(
+    source: Mapping[str, Any], objects: list[str], path: Path, disk_format: str, told: Progress
+) -> None:
     """Have `qemu-img` copy it. Raises NotMade.
 
     It takes no lock on what it reads: should it outlive us, nobody has to wait for it.
     """
     command = qemu_img.bounded(
-        *("convert", "-p", "-U", "-O", QEMU_NAMES.get(disk_format, disk_format)),
+        *("convert", *objects, "-p", "-U", "-O", QEMU_NAMES.get(disk_format, disk_format)),
         *_OPTIONS.get(disk_format, ()),
         f"json:{json.dumps(source)}",
         str(path),

@@ -6,8 +6,12 @@ and, for what does not depend on the disk's size, its processor time (`prlimit`,
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -71,6 +75,22 @@ def _finished(*arguments: str, errors: int) -> subprocess.CompletedProcess[str]:
         raise Failed("qemu-img is not installed") from None
     except subprocess.TimeoutExpired:
         raise Failed(f"qemu-img {arguments[0]} takes too long") from None
+
+
+@contextmanager
+def objects(secrets: Mapping[str, str]) -> Iterator[list[str]]:
+    """Arguments that give `qemu-img` secrets by their ids; valid during the body.
+
+    They are in files that nobody else may read: a command line is for all to see.
+    """
+    with tempfile.TemporaryDirectory(prefix="breezeblock-secrets-") as directory:
+        arguments = []
+        for number, (ident, secret) in enumerate(secrets.items()):
+            path = Path(directory, str(number))
+            path.write_text(secret)
+            described = {"qom-type": "secret", "id": ident, "file": str(path)}
+            arguments += ["--object", json.dumps(described)]
+        yield arguments
 
 
 def bounded(*arguments: str, seconds: int | None = None) -> list[str]:

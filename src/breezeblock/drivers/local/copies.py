@@ -20,8 +20,8 @@ from breezeblock.drivers.local.layers import GIB, Layers, have_tools, kind_of
 from breezeblock.drivers.local.layers import Format as LayerFormat
 from breezeblock.drivers.local.manifests import Frozen, Manifest, Manifests
 from breezeblock.drivers.local.options import Format
-from breezeblock.drivers.local.patience import Told
 from breezeblock.drivers.local.sweep import dereference
+from breezeblock.drivers.patience import Told
 from breezeblock.exports.files import Locks
 from breezeblock.exports.nbd import NbdExports
 

@@ -30,6 +30,7 @@ from breezeblock.drivers.base import (
     Item,
     PermanentError,
     PoolStats,
+    Readable,
     Snapshot,
     Source,
     TemporaryError,
@@ -39,8 +40,8 @@ from breezeblock.drivers.local.copies import Copies
 from breezeblock.drivers.local.layers import GIB, Layers
 from breezeblock.drivers.local.manifests import COMMITS, Manifest, Manifests
 from breezeblock.drivers.local.options import LocalOptions
-from breezeblock.drivers.local.patience import LongCalls, Told
 from breezeblock.drivers.local.sweep import dereference, sweep
+from breezeblock.drivers.patience import LongCalls, Told
 from breezeblock.exports.errors import ExportBusy, ExportRefused
 from breezeblock.exports.files import Locks, read_json, write_json
 from breezeblock.exports.nbd import NbdExports
@@ -220,13 +221,14 @@ class LocalDriver(Driver):
                 self._manifests.release_snapshot(snapshot.volume_id, snapshot.id, manifest)
 
     @_in_our_words()
-    def readable(self, volume: Volume) -> Mapping[str, Any]:
+    def readable(self, volume: Volume) -> Readable:
         with self._locks.hold(volume.id):
             head = self._manifests.of(volume.id).head
             if self._exports.follow(volume.id) is not None:
                 raise PermanentError(f"Volume {volume.id} is exported.", remedy="Detach it first.")
         image = self._layers.image(head)
-        return {"driver": image.format, "file": {"driver": "file", "filename": image.path}}
+        file = {"driver": "file", "filename": image.path}
+        return Readable({"driver": image.format, "file": file})
 
     @_in_our_words()
     def export(

@@ -28,7 +28,7 @@ from typing import Literal, cast
 
 from breezeblock.drivers.base import Image as DiskImage
 from breezeblock.drivers.base import PermanentError, TemporaryError
-from breezeblock.drivers.local.patience import Told
+from breezeblock.drivers.patience import Told
 from breezeblock.exports.files import remove, sync_directory, try_lock
 from breezeblock.exports.storage_daemon import PACKAGES, Image
 from breezeblock.images.qemu_img import bounded
