@@ -8,14 +8,9 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import sqlite3
 import subprocess
-import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import bcrypt
@@ -23,10 +18,10 @@ import bcrypt
 from breezeblock.drivers.base import BackendConfig
 from breezeblock.drivers.local import LocalDriver
 from tests.conformance.people import PASSWORD, PEOPLE
+from tests.conformance.running import Running, run_until_interrupted
 from tests.engines.process import free_port
 
 BREEZEBLOCK = Path(__file__).parents[2] / ".venv" / "bin" / "breezeblock"
-PATIENCE = 60.0
 
 CONFIGURATION = """\
 host = "storage1"
@@ -48,10 +43,11 @@ strategy = "basic"
 """
 
 
-class Breezeblock:
+class Breezeblock(Running):
     """One running process. `root` is its base URL, `database` its SQLite file."""
 
     name = "Breezeblock"
+    patience = 60.0
 
     def __init__(self) -> None:
         self.home = Path(tempfile.mkdtemp(prefix=f"breezeblock-conformance-{os.getpid()}-"))
@@ -60,19 +56,7 @@ class Breezeblock:
         self.database = self.home / "data" / "breezeblock.sqlite"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Breezeblock:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
     def start(self) -> None:
-        """Return when requests are served to their end."""
         config = self.home / "breezeblock.toml"
         config.write_text(
             # No compute service listens: there are no servers that could use a volume.
@@ -89,7 +73,7 @@ class Breezeblock:
                 stdout=log,
                 stderr=log,
             )
-        self._wait_until_ready()
+        self.wait_until_ready()
 
     def stop(self) -> None:
         """End the process and what it leaves running on purpose; remove the scratch directory."""
@@ -105,7 +89,6 @@ class Breezeblock:
         shutil.rmtree(self.home, ignore_errors=True)
 
     def put(self, table: str, ident: str, field: str, value: str) -> None:
-        """Change a row behind the service's back."""
         with (
             contextlib.closing(sqlite3.connect(self.database, timeout=30)) as connection,
             connection,
@@ -113,26 +96,11 @@ class Breezeblock:
             connection.execute(f"UPDATE {table} SET {field} = ? WHERE id = ?", (value, ident))
 
     def logs(self) -> str:
-        """The end of its log."""
         return (self.home / "breezeblock.log").read_text(errors="replace")[-3000:]
 
-    def _wait_until_ready(self) -> None:
+    def ended(self) -> list[str]:
         assert self._process is not None
-        deadline = time.monotonic() + PATIENCE
-        request = urllib.request.Request(
-            f"{self.root}/v3/scheduler-stats/get_pools",
-            headers={"Authorization": PEOPLE["admin"].authorization},
-        )
-        while True:
-            try:
-                with urllib.request.urlopen(request, timeout=10) as reply:
-                    if b"pool1" in reply.read():
-                        return
-            except (OSError, urllib.error.URLError):
-                pass
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"Breezeblock is not ready:\n{self.logs()}")
-            time.sleep(0.1)
+        return [] if self._process.poll() is None else ["breezeblock"]
 
 
 def _users() -> str:
@@ -146,18 +114,8 @@ def _users() -> str:
 
 def main() -> None:
     """Run one until interrupted."""
-    for number in (
-        signal.SIGINT,
-        signal.SIGTERM,
-    ):  # a shell starts background jobs deaf to the first
-        signal.signal(number, signal.default_int_handler)
-    with Breezeblock() as breezeblock:
-        print(f"Breezeblock serves at {breezeblock.root}/v3; directory {breezeblock.home}")
-        sys.stdout.flush()
-        try:
-            signal.pause()
-        except KeyboardInterrupt:
-            print("Stopped.")
+    service = Breezeblock()
+    run_until_interrupted(service, f"Directory: {service.home}")
 
 
 if __name__ == "__main__":

@@ -16,11 +16,7 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,6 +25,7 @@ from psycopg import sql
 
 from tests.conformance.identity import Identity
 from tests.conformance.people import PASSWORD, PEOPLE
+from tests.conformance.running import Running, run_until_interrupted
 from tests.engines.postgres import Postgres
 from tests.engines.process import free_port
 from tests.engines.rabbitmq import RabbitMQ
@@ -36,7 +33,6 @@ from tests.engines.rabbitmq import RabbitMQ
 REPOSITORY = Path(__file__).parents[2]
 ENVIRONMENT = REPOSITORY / ".venv-cinder"
 PROGRAMS = ("cinder-api", "cinder-scheduler", "cinder-volume")
-PATIENCE = 120.0
 
 CONFIGURATION = """\
 [DEFAULT]
@@ -82,10 +78,11 @@ class ReferenceMissing(RuntimeError):
     """The environment that Cinder runs in is not there; the text says how to make it."""
 
 
-class Cinder:
+class Cinder(Running):
     """One running Cinder 29. `root` is its base URL."""
 
     name = "Cinder 29"
+    patience = 120.0
 
     def __init__(self, **settings: str) -> None:
         if not (ENVIRONMENT / "bin" / "cinder-api").exists():
@@ -99,29 +96,16 @@ class Cinder:
         self._identity = Identity()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
-    def __enter__(self) -> Cinder:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
     def start(self) -> None:
-        """Return when requests are served to their end."""
         self._bus.start()
         self._database.start()
         self._configure()
         self._make_database()
         for program in PROGRAMS:
             self._launch(program)
-        self._wait_until_ready()
+        self.wait_until_ready()
 
     def stop(self) -> None:
-        """End all processes and remove the scratch directory."""
         for process in self._processes.values():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # with the workers that it has forked
@@ -132,14 +116,12 @@ class Cinder:
         shutil.rmtree(self.home, ignore_errors=True)
 
     def put(self, table: str, ident: str, field: str, value: str) -> None:
-        """Change a row behind the service's back."""
         names = {"table": sql.Identifier(table), "field": sql.Identifier(field)}
         statement = sql.SQL("UPDATE {table} SET {field} = %s WHERE id = %s").format(**names)
         with psycopg.connect(self._database.url.replace("+psycopg", "")) as connection:
             connection.execute(statement, (value, ident))
 
     def logs(self) -> str:
-        """The end of what each program has logged."""
         return "\n".join(
             f"{log.name}:\n{log.read_text(errors='replace')[-3000:]}"
             for log in sorted(self.home.glob("*.log"))
@@ -201,23 +183,8 @@ class Cinder:
                 start_new_session=True,
             )
 
-    def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + PATIENCE
-        request = urllib.request.Request(
-            f"{self.root}/v3/scheduler-stats/get_pools",
-            headers={"Authorization": PEOPLE["admin"].authorization},
-        )
-        while True:
-            try:
-                with urllib.request.urlopen(request, timeout=10) as reply:
-                    if json.load(reply)["pools"]:
-                        return
-            except (OSError, urllib.error.URLError):
-                pass
-            ended = [name for name, one in self._processes.items() if one.poll() is not None]
-            if ended or time.monotonic() > deadline:
-                raise RuntimeError(f"Cinder is not ready (ended: {ended}):\n{self.logs()}")
-            time.sleep(0.2)
+    def ended(self) -> list[str]:
+        return [name for name, one in self._processes.items() if one.poll() is not None]
 
     @property
     def _config(self) -> str:
@@ -239,21 +206,12 @@ class Cinder:
 
 def main() -> None:
     """Run one until interrupted."""
-    for number in (
-        signal.SIGINT,
-        signal.SIGTERM,
-    ):  # a shell starts background jobs deaf to the first
-        signal.signal(number, signal.default_int_handler)
-    began = time.monotonic()
-    with Cinder() as cinder:
-        print(f"Cinder 29 serves at {cinder.root}/v3 after {time.monotonic() - began:.0f} s.")
-        print(f"Directory: {cinder.home}   Users: {', '.join(PEOPLE)}   Password: {PASSWORD}")
-        print(f"Try: curl -u member:{PASSWORD} {cinder.root}/v3/volumes/detail")
-        sys.stdout.flush()
-        try:
-            signal.pause()
-        except KeyboardInterrupt:
-            print("Stopped.")
+    cinder = Cinder()
+    run_until_interrupted(
+        cinder,
+        f"Directory: {cinder.home}   Users: {', '.join(PEOPLE)}   Password: {PASSWORD}",
+        f"Try: curl -u member:{PASSWORD} {cinder.root}/v3/volumes/detail",
+    )
 
 
 if __name__ == "__main__":
