@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 from breezeblock.drivers.base import BackendConfig
+from breezeblock.drivers.options import Given
 from breezeblock.exports.listeners import Listen
 
 Format = Literal["auto", "raw", "qcow2"]
@@ -83,50 +83,11 @@ def default_socket_dir(state_dir: Path) -> Path:
     return Path(tempfile.gettempdir(), f"breezeblock-{os.getuid()}", digest)
 
 
-class _Given:
-    """What the operator wrote; each look takes one option away."""
-
-    def __init__(self, options: Mapping[str, Any]) -> None:
-        self._left = dict(options)
-
-    def text(self, key: str) -> str | None:
-        value = self._left.pop(key, None)
-        if value is not None and not (isinstance(value, str) and value):
-            raise ValueError(f"{key}: {value!r} is no text")
-        return value
-
-    def one_of(self, key: str, *choices: str) -> str:
-        """The first choice is the default."""
-        value = self._left.pop(key, choices[0])
-        if value not in choices:
-            raise ValueError(f"{key}: {value!r} is none of {', '.join(choices)}")
-        return str(value)
-
-    def number(self, key: str, default: float | None, *, at_least: float) -> float | None:
-        value = self._left.pop(key, default)
-        if value is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value >= at_least:
-            raise ValueError(f"{key}: {value!r} is no number from {at_least} on")
-        return value
-
-    def ratio(self, key: str, default: float) -> float | str:
-        if self._left.get(key) == "auto":
-            return str(self._left.pop(key))
-        return self.number(key, default, at_least=1) or default
-
-    def flag(self, key: str) -> bool:
-        value = self._left.pop(key, False)
-        if not isinstance(value, bool):
-            raise ValueError(f"{key}: {value!r} is neither true nor false")
-        return value
+class _Given(Given):
+    """With the option that only this driver has."""
 
     def listen(self, key: str) -> Listen:
         try:
             return Listen.parse(self.text(key) or "unix")
         except ValueError as error:
             raise ValueError(f"{key}: {error}") from error
-
-    def nothing_left(self) -> None:
-        if self._left:
-            raise ValueError(f"unknown option: {', '.join(sorted(self._left))}")

@@ -1,0 +1,1 @@
+"""NetApp ONTAP: volumes as LUNs over iSCSI, or as files over NFS."""
