@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.contract.drivers import CASES
+from tests.contract.drivers import CASES, patiently
 
 EFFECTS = {
     "os.link",
@@ -102,7 +102,7 @@ def _perform(request: bytes, report: int) -> None:
         driver = next(one for one in CASES if one.name == case).new(root)
         driver.setup()
         _arm(report, die_at)
-        getattr(driver, method)(*arguments, **options)
+        patiently(getattr(driver, method), *arguments, **options)
     except BaseException as error:
         os.write(report, type(error).__name__.encode())
     os._exit(0)

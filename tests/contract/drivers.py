@@ -18,7 +18,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from breezeblock.drivers.base import BackendConfig, Driver, Snapshot, Source, Volume
+from breezeblock.drivers.base import (
+    BackendConfig,
+    Driver,
+    Snapshot,
+    Source,
+    StillWorking,
+    Volume,
+)
 from breezeblock.drivers.local import LocalDriver
 from tests.contract.hosts import Disk, Host
 
@@ -29,11 +36,25 @@ HANG = 30
 
 
 @dataclass(frozen=True)
+class Kind:
+    """What a volume type asks of a driver. `impossible`: no volume that is there becomes so."""
+
+    extra_specs: Mapping[str, str] = field(default_factory=dict)
+    qos: Mapping[str, str] = field(default_factory=dict)
+    impossible: bool = False
+
+
+@dataclass(frozen=True)
 class Case:
     """One driver in one configuration.
 
     `new` makes an instance over the backend in a directory: each call stands for a process.
     `leftovers` names what is there although no volume is; `remove` ends everything.
+
+    `verbs` are those of the contract's optional methods that the driver has and a suite of its own
+    holds: `adopt`, `move`, `retype`, `snapshot_together`. For them: `other_pool` is a second pool
+    beside "pool"; `stranger` makes a volume of so many bytes in a pool, as an administrator of the
+    storage would, and returns how `adopt` refers to it; `kinds` are what volumes are retyped to.
     """
 
     name: str
@@ -41,6 +62,10 @@ class Case:
     leftovers: Callable[[Driver], list[str]]
     remove: Callable[[Driver], None]
     file_system: str | None = None
+    verbs: frozenset[str] = frozenset()
+    other_pool: str = ""
+    stranger: Callable[[Driver, str, str, int], Mapping[str, str]] | None = None
+    kinds: tuple[Kind, ...] = ()
 
 
 class Backend:
@@ -61,8 +86,8 @@ class Backend:
         self.processes.append(driver)
         return driver
 
-    def create(self, source: Source = None, size: int = 1) -> Volume:
-        volume = a_volume(size)
+    def create(self, source: Source = None, size: int = 1, pool: str = "pool") -> Volume:
+        volume = a_volume(size, pool)
         self.driver.create(volume, source)
         return volume
 
@@ -99,8 +124,8 @@ class Backend:
             self.case.remove(self.processes[0])
 
 
-def a_volume(size: int = 1) -> Volume:
-    return Volume(str(uuid.uuid4()), size, "pool")
+def a_volume(size: int = 1, pool: str = "pool") -> Volume:
+    return Volume(str(uuid.uuid4()), size, pool)
 
 
 def a_snapshot(volume: Volume) -> Snapshot:
@@ -131,14 +156,18 @@ def writing(disk: Disk) -> Iterator[list[int]]:
         thread.join()
 
 
+Place = tuple[Disk, int]
+"""A disk and an offset on it."""
+
+
 @contextmanager
-def alternating(disk: Disk, one: int, other: int) -> Iterator[None]:
+def alternating(one: Place, other: Place) -> Iterator[None]:
     """A host that counts in two places in turn, so that the first is one ahead at most."""
     stop, begun = threading.Event(), threading.Event()
 
     def write() -> None:
         for number in range(1, 200):
-            if not (disk.write(number, offset=one) and disk.write(number, offset=other)):
+            if not all(disk.write(number, offset=at) and disk.flush() for disk, at in (one, other)):
                 return
             begun.set()
             if stop.is_set():
@@ -152,6 +181,17 @@ def alternating(disk: Disk, one: int, other: int) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
+
+
+def patiently(call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """Call it, and again as long as it says that the work goes on, as the core does."""
+    deadline = time.monotonic() + HANG
+    while True:
+        try:
+            return call(*arguments, **options)
+        except StillWorking as working:
+            assert time.monotonic() < deadline, "it does not end"
+            time.sleep(min(working.retry_after, 0.1))
 
 
 def wait_for(condition: Callable[[], object]) -> None:
@@ -233,6 +273,11 @@ def daemons(state_dir: Path) -> list[str]:
 def _local(name: str, file_system: str | None = None, **options: Any) -> Case:
     local = Local(options)
     return Case(f"local-{name}", local.new, local.leftovers, local.remove, file_system)
+
+
+def having(verb: str) -> list[Case]:
+    """The cases whose driver has this optional method."""
+    return [case for case in CASES if verb in case.verbs]
 
 
 def _can_mount() -> bool:

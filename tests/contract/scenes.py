@@ -14,7 +14,7 @@ from typing import Any
 
 from breezeblock.drivers.base import Driver, Snapshot, Volume
 from tests.contract.crashing import Crasher
-from tests.contract.drivers import Backend
+from tests.contract.drivers import Backend, patiently
 
 KINDS = ("export", "snapshot", "volume")
 PLACES = 3
@@ -34,7 +34,7 @@ class Scene:
     stays: bool = False
 
     def call(self, driver: Driver) -> None:
-        getattr(driver, self.method)(*self.arguments, **self.options)
+        patiently(getattr(driver, self.method), *self.arguments, **self.options)
 
 
 def kinds(driver: Driver) -> list[tuple[str, str]]:
@@ -82,9 +82,10 @@ def spread(effects: int) -> list[int]:
 
 def remove_everything(driver: Driver) -> None:
     items = {kind: [i for i in driver.inventory() if i.kind == kind] for kind in KINDS}
+    pools = {item.id: item.pool for item in items["volume"]}
     for item in items["export"]:
-        driver.unexport(Volume(item.id, 1, ""), str(item.host))
+        driver.unexport(Volume(item.id, 1, pools.get(item.id, "")), str(item.host))
     for item in items["snapshot"]:
-        driver.delete_snapshot(Snapshot(item.id, str(item.volume_id), 1, ""))
+        driver.delete_snapshot(Snapshot(item.id, str(item.volume_id), 1, item.pool))
     for item in items["volume"]:
-        driver.delete(Volume(item.id, 1, ""))
+        driver.delete(Volume(item.id, 1, item.pool))

@@ -255,7 +255,7 @@ class TestSnapshot:
         volume = backend.create()
         with backend.connected(volume, reconnect=RECONNECT) as disk:
             assert disk.write(255, length=64 << 20)  # copying this takes a while
-            with alternating(disk, 0, GIB - 65536):
+            with alternating((disk, 0), (disk, GIB - 65536)):
                 snapshot = backend.snapshot(volume)
         with backend.connected(backend.create(snapshot)) as disk:
             first, last = disk.byte_at(0), disk.byte_at(GIB - 65536)
