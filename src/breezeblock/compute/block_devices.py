@@ -26,7 +26,8 @@ from typing import Any
 from breezeblock.compute.disk_limits import limits_of
 from breezeblock.compute.disk_names import DiskNames, Generation, uuids_in
 from breezeblock.compute.hypervisor import Disk, HostError
-from breezeblock.compute.transports import TRANSPORTS, Json, Transport
+from breezeblock.compute.transports import TRANSPORTS
+from breezeblock.compute.transports.base import Json, Near, Transport
 
 THROTTLE = "throttle"
 
@@ -88,13 +89,14 @@ def filter_node(
     }
 
 
-def plan_disk(disk: Disk, slot: int, secrets_dir: Path) -> DiskPlan:
-    """Turn a disk into a plan; `secrets_dir` is where its secret files will lie.
+def plan_disk(disk: Disk, slot: int, secrets_dir: Path, initiator: str | None = None) -> DiskPlan:
+    """Turn a disk into a plan; `secrets_dir` is where its secret files will lie, `initiator`
+    the name that iSCSI targets know this host by.
 
     HostError, not temporary, for a transport or a form of data that we do not know.
     """
     names = DiskNames.of(disk.volume_id)
-    kind, data = _kind_and_data(disk.connection_info)
+    kind, data = kind_and_data(disk.connection_info)
     build = TRANSPORTS.get(kind)
     if build is None:
         known = ", ".join(sorted(TRANSPORTS))
@@ -102,15 +104,15 @@ def plan_disk(disk: Disk, slot: int, secrets_dir: Path) -> DiskPlan:
             f"This host cannot attach a volume over {kind!r}.",
             remedy=f"It knows {known}: use a volume type whose backend offers one of these.",
         )
-    _check_identity(names.volume_id, data)
+    _check_identity(names.volume_id, kind, data)
     read_only = disk.read_only or bool(data.get("read_only")) or data.get("access_mode") == "ro"
-    transport = build(data, names, secrets_dir)
+    transport = build(data, names, Near(secrets_dir, initiator))
     options = {**transport.options, "read-only": read_only, "discard": "unmap"}
     limits = limits_of(data.get("qos_specs"))
     return DiskPlan(disk, names, slot, replace(transport, options=options), limits)
 
 
-def _kind_and_data(connection_info: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+def kind_and_data(connection_info: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     """Both shapes on the wire: nested (`data` holds the keys) and flat (they stand on top)."""
     kind = connection_info.get("driver_volume_type")
     data = connection_info.get("data", connection_info)
@@ -121,10 +123,10 @@ def _kind_and_data(connection_info: Mapping[str, Any]) -> tuple[str, Mapping[str
     return kind, data
 
 
-def _check_identity(volume_id: str, data: Mapping[str, Any]) -> None:
+def _check_identity(volume_id: str, kind: str, data: Mapping[str, Any]) -> None:
     if data.get("encrypted"):
         raise HostError("This host cannot attach encrypted volumes.")
-    for key in ("volume_id", "export"):
+    for key in ("volume_id", "export") if kind == "nbd" else ("volume_id",):
         shown = uuids_in(str(data.get(key, "")))
         if shown and volume_id not in shown:
             raise HostError(

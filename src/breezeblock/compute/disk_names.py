@@ -58,11 +58,16 @@ class DiskNames:
     @property
     def objects(self) -> tuple[str, ...]:
         """Every helper object that a disk may have."""
-        return (self.tls_credentials, self.throttle)
+        return (self.tls_credentials, self.secret, self.throttle)
 
     @property
     def tls_credentials(self) -> str:
         return f"tls-{self._short}"
+
+    @property
+    def secret(self) -> str:
+        """The password that an iSCSI target asks for."""
+        return f"chap-{self._short}"
 
     @property
     def throttle(self) -> str:

@@ -33,6 +33,7 @@ from breezeblock.compute.hypervisor import (
 )
 from breezeblock.compute.qemu_command import qemu_command
 from breezeblock.compute.qmp import Monitor, Refused, answers, monitor
+from breezeblock.compute.reachable import reachable
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +47,12 @@ class QemuHypervisor(Hypervisor):
     """QEMU guests below one folder."""
 
     def __init__(
-        self, state_dir: Path, accelerator: Literal["auto", "kvm", "tcg"] = "auto"
+        self,
+        state_dir: Path,
+        accelerator: Literal["auto", "kvm", "tcg"] = "auto",
+        initiator: str | None = None,
     ) -> None:
+        self._initiator = initiator
         self._wanted = accelerator
         self._state_dir = state_dir.resolve()
         self._capabilities: Capabilities | None = None
@@ -75,7 +80,7 @@ class QemuHypervisor(Hypervisor):
             present = await self._look(directory) if _alive(directory) else None
             if present is not None and present.state is GuestState.RUNNING:
                 return present
-            plans = _plan_initial_disks(spec, directory)
+            plans = await self._plan_initial_disks(spec, directory)
             if present is not None and present.state is GuestState.PAUSED:
                 return await self._let_run(directory, plans)
             command = qemu_command(binary, spec, directory, can.accelerator, plans)
@@ -157,7 +162,8 @@ class QemuHypervisor(Hypervisor):
                 return present[names.volume_id].disk.device
             slot = choose_slot(disk.device, {one.slot for one in present.values()})
             folder = directory.disk(names.volume_id)
-            plan = plan_disk(disk, slot, folder.path)
+            there = await reachable(disk, self._initiator)
+            plan = plan_disk(there, slot, folder.path, self._initiator)
             await qemu_disks.plug(qmp, plan, folder)
             return device_name(slot)
 
@@ -175,6 +181,18 @@ class QemuHypervisor(Hypervisor):
         async with self._turns[uuid], self._running(uuid) as (directory, qmp):
             names = DiskNames.of(volume_id)
             return await qemu_disks.grow(qmp, names, directory.disk(names.volume_id), size_bytes)
+
+    async def _plan_initial_disks(
+        self, spec: GuestSpec, directory: GuestDirectory
+    ) -> list[DiskPlan]:
+        plans: list[DiskPlan] = []
+        wanted_first = sorted(spec.disks, key=lambda disk: (not disk.boot, disk.device is None))
+        for disk in wanted_first:
+            slot = choose_slot(disk.device, {plan.slot for plan in plans}, boot=disk.boot)
+            secrets_dir = directory.disk(DiskNames.of(disk.volume_id).volume_id).path
+            there = await reachable(disk, self._initiator)
+            plans.append(plan_disk(there, slot, secrets_dir, self._initiator))
+        return plans
 
     def _directory(self, uuid: str) -> GuestDirectory:
         return GuestDirectory.of(self._state_dir, uuid)
@@ -243,13 +261,3 @@ async def _press_power_button(directory: GuestDirectory, patience: float) -> Non
                 log.info("guest %s cannot be asked to shut down: %s", directory.uuid, refusal)
                 return
             await shutdowns.seen(patience)
-
-
-def _plan_initial_disks(spec: GuestSpec, directory: GuestDirectory) -> list[DiskPlan]:
-    plans: list[DiskPlan] = []
-    wanted_first = sorted(spec.disks, key=lambda disk: (not disk.boot, disk.device is None))
-    for disk in wanted_first:
-        slot = choose_slot(disk.device, {plan.slot for plan in plans}, boot=disk.boot)
-        volume_id = DiskNames.of(disk.volume_id).volume_id
-        plans.append(plan_disk(disk, slot, directory.disk(volume_id).path))
-    return plans
