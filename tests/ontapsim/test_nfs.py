@@ -122,6 +122,20 @@ def test_what_changes_behind_its_back_is_seen(plane: NfsDataPlane, folder: Path)
         disk.close()
 
 
+def test_who_has_a_removed_file_open_writes_to_it_no_more(
+    plane: NfsDataPlane, folder: Path
+) -> None:
+    plane.publish(served(folder))
+    disk, other = opened(), opened()
+    assert disk.write(1) and other.reads(1)
+    plane.remove(folder / "disk")
+    assert not disk.write(2) and not other.reads(1)
+    assert refused(ONE) and list(folder.iterdir()) == []
+    plane.remove(folder / "disk")
+    for one in (disk, other):
+        one.close()
+
+
 def test_two_simulators_side_by_side_do_not_meet(
     plane: NfsDataPlane, folder: Path, tmp_path: Path
 ) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from breezeblock.ontapsim.nfs import portmapper, rpc
+from breezeblock.ontapsim.nfs import client, portmapper
 from breezeblock.ontapsim.nfs.listener import Listener
 
 PRIVATE = "127.0.0.1"
@@ -92,6 +92,10 @@ class Ganesha:
                 with contextlib.suppress(ProcessLookupError):
                     process.send_signal(signal.SIGCONT)
 
+    def remove(self, junction: str, name: str) -> None:
+        """Delete a file of the junction. OSError when that does not work, or it is not there."""
+        client.remove(self.mount, self.nfs, junction, name)
+
     def _kill(self) -> None:
         with self._guard:
             if self._process is not None and self._process.poll() is None:
@@ -145,7 +149,7 @@ class Ganesha:
         assert self._process is not None
         deadline = time.monotonic() + _READY_WITHIN
         while self._process.poll() is None and time.monotonic() < deadline:
-            if rpc.answers((PRIVATE, port), rpc.NFS, 3):
+            if client.answers((PRIVATE, port)):
                 return True
             if self._stopping.wait(0.02):
                 return False

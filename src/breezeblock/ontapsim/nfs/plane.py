@@ -74,6 +74,18 @@ class NfsDataPlane:
                 stack.enter_context(served.still())
             yield
 
+    def remove(self, file: Path) -> None:
+        """Delete a file of a FlexVol; hosts that have it open do not write to it any more.
+
+        A ganesha that has a file open would go on to write to what was unlinked behind its back,
+        so it is asked to do it.
+        """
+        with self._guard:
+            for served in self._served.values():
+                with contextlib.suppress(OSError):
+                    served.remove(file)
+        file.unlink(missing_ok=True)
+
     def pids(self) -> tuple[int, ...]:
         """The processes that serve, for those who want to see what happens when they die."""
         with self._guard:
@@ -111,6 +123,12 @@ class _Served:
 
     def still(self) -> AbstractContextManager[None]:
         return contextlib.nullcontext() if self._ganesha is None else self._ganesha.still()
+
+    def remove(self, file: Path) -> None:
+        """Delete it, if it lies in one of the junctions. OSError when that does not work."""
+        for junction, folder in self._junctions.items():
+            if self._ganesha is not None and file.parent == folder:
+                self._ganesha.remove(junction, file.name)
 
     def _replace(self, junctions: dict[str, Path]) -> None:
         if self._ganesha is not None:
