@@ -374,6 +374,10 @@ class Listener(FakeDriver):
         self.told[volume.id] = dict(volume.qos)
         return super().export(volume, connector, mode=mode)
 
+    def extend(self, volume: Volume, new_size: int) -> None:
+        self.told[volume.id] = dict(volume.qos)
+        super().extend(volume, new_size)
+
 
 @pytest.fixture
 def driver() -> Listener:
@@ -419,6 +423,15 @@ async def test_a_backend_is_told_when_it_makes_and_exports_a_volume(
     assert (await house.admin.put(f"/qos-specs/{ident}", body)).status_code == 200
     assert await told_to_host(house, volume) is None
     assert driver.told[volume] == {"total_iops_sec": "20"}
+
+
+async def test_a_backend_is_told_when_a_volume_grows(house: House, driver: Listener) -> None:
+    name = await type_with(house, consumer="back-end", maxIOPSperGiB="10")
+    volume = await house.volume(volume_type=name)
+    driver.told.clear()
+    assert (await house.act(volume, "os-extend", {"new_size": 3})).status_code == 202
+    await house.settled(volume)
+    assert driver.told[volume] == {"maxIOPSperGiB": "10"}
 
 
 async def test_both_are_told(house: House, driver: Listener) -> None:

@@ -88,9 +88,9 @@ class Volume:
     """A volume as a driver sees it.
 
     `extra_specs` are its type's. `qos` is what the type's QoS specs ask of the backend; both are
-    told when the volume is made and when it is exported. A driver that cannot keep a limit ignores
-    it, and its documentation says so. `project_id` is the owner's at the time of the call: a
-    transfer changes it and drivers are not told, so nothing may be named or found by it.
+    told when the volume is made, grown, retyped and exported. A driver that cannot keep a limit
+    ignores it, and its documentation says so. `project_id` is the owner's at the time of the call:
+    a transfer changes it and drivers are not told, so nothing may be named or found by it.
     """
 
     id: str
@@ -288,8 +288,10 @@ class Driver(ABC):
     def retype(self, volume: Volume) -> None:
         """Make the volume, where it is, what `volume.extra_specs` and `volume.qos` ask now.
 
-        Works while exported. Whether the pool itself fits the new type was looked at before. Raises
-        PermanentError for what cannot be changed on a volume that is there.
+        Works while exported. Whether the pool itself fits the new type was looked at before. Not
+        asked when nothing changes that a backend would read. Raises PermanentError for what cannot
+        be changed on a volume that is there. The last call counts: one that has come late, or
+        failed half-way, is followed by one that says what the type asks in truth.
         """
         raise PermanentError("This backend cannot change the type of a volume.")
 
@@ -299,7 +301,16 @@ class Driver(ABC):
         Works while exported, without the hosts noticing. Until it is done the volume is in its old
         pool and whole; then `delete` and all other calls name the new one. Snapshots stay behind:
         a volume that has some is not moved. Repeating it after it succeeded changes nothing; one
-        that moves back later is asked for with the pools exchanged.
+        that moves back later is asked for with the pools exchanged. It raises PermanentError when
+        the volume is in neither pool.
+
+        `volume.pool` says where the core believes the volume to be. A call that was under way
+        while it moved, or comes late, may name the wrong pool of the backend: it is about the
+        volume wherever it is, but for `delete`, which keeps to the pool that it names. At any
+        moment the inventory lists the volume once, in the pool whose content counts. A move that
+        came late, or ended after it was given up, is found there, and the database then takes that
+        place over. What a move that never ends has made elsewhere is the driver's to remove, at
+        the latest when the volume is deleted.
         """
         raise PermanentError("This backend cannot move volumes between its pools.")
 

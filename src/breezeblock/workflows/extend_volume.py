@@ -17,13 +17,22 @@ from breezeblock.model import messages as events
 from breezeblock.model import volumes as rules
 from breezeblock.model.errors import Failure, InvalidState
 from breezeblock.model.operation import Operation
+from breezeblock.model.qos_specs import for_driver
 from breezeblock.model.volumes import Volume
 from breezeblock.operations.submit import Caller
 from breezeblock.operations.submit import submit as submit_operation
 from breezeblock.operations.workflow import Done, Failed, Next, Outcome, Run, Workflow
 from breezeblock.scheduler.ranking import Ranking, rank
 from breezeblock.scheduler.request import Request
-from breezeblock.store import attachments, messages, operations, quotas, volume_types, volumes
+from breezeblock.store import (
+    attachments,
+    messages,
+    operations,
+    qos_specs,
+    quotas,
+    volume_types,
+    volumes,
+)
 from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.workflows.doors import SCHEDULER, as_driver_volume, queue_of
 
@@ -96,11 +105,17 @@ def _refused(ranking: Ranking) -> Failure:
 async def grow(run: Run[Data]) -> Outcome:
     """Let the driver grow the volume."""
     data = run.data
-    volume = await run.doors.store.read(lambda tx: volumes.get(tx, run.operation.resource_id))
-    wanted = as_driver_volume(volume, extra_specs=data.extra_specs)
+    volume, qos = await run.doors.store.read(lambda tx: _to_grow(tx, run.operation.resource_id))
+    wanted = as_driver_volume(volume, extra_specs=data.extra_specs, qos=qos)
     backend = volume.backend or ""
     await run.doors.call(backend, lambda driver: driver.extend, wanted, data.new_size)
     return Next(queue_of(backend), data, settle=lambda tx: _grown(tx, volume.id, data.new_size))
+
+
+def _to_grow(tx: ReadTx, volume_id: str) -> tuple[Volume, dict[str, str]]:
+    """The volume, and what its type's QoS specs ask of the backend: limits may follow the size."""
+    volume = volumes.get(tx, volume_id)
+    return volume, for_driver(qos_specs.of_type(tx, volume.volume_type_id))
 
 
 async def announce(run: Run[Data]) -> Outcome:
