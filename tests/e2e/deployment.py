@@ -70,14 +70,15 @@ class Deployment:
             self.launch(f"{number}-{'-'.join(roles)}", roles)
         await self.until_ready()
 
-    def launch(self, name: str, roles: tuple[str, ...]) -> None:
-        """Start one process; its log is <home>/<name>.log."""
+    def launch(self, name: str, roles: tuple[str, ...], **environment: str) -> None:
+        """Start one process; its log is <home>/<name>.log. The environment may change options."""
         with (self.home / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [str(BREEZEBLOCK), "run", *roles, "--config", str(self._config())],
                 stdout=log,
                 stderr=log,
                 cwd=self.home,
+                env={**os.environ, **environment},
             )
 
     def _config(self) -> Path:
@@ -181,11 +182,11 @@ class Deployment:
         assert reply.status_code == 202, reply.text
         return await self.settled("volumes", "volume", reply.json()["volume"]["id"])
 
-    async def create_server(self, name: str) -> str:
+    async def create_server(self, name: str, **wishes: Any) -> str:
         """A server with our own kernel and no volume, waited for until it is ACTIVE; its id."""
         flavors = (await self.compute("GET", "/flavors")).json()["flavors"]
-        body = {"server": {"name": name, "flavorRef": flavors[0]["id"], "networks": "none"}}
-        reply = await self.compute("POST", "/servers", body)
+        wanted = {"name": name, "flavorRef": flavors[0]["id"], "networks": "none", **wishes}
+        reply = await self.compute("POST", "/servers", {"server": wanted})
         assert reply.status_code == 202, reply.text
         ident = str(reply.json()["server"]["id"])
         deadline = time.monotonic() + PATIENCE
