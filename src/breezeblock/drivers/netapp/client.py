@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from http import HTTPStatus
-from typing import Any, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 from urllib.parse import quote, urlsplit
 
 import httpx2
@@ -257,6 +257,16 @@ class Ontap:
         asked = _query(query, _held(job))
         self._ask("PATCH", path, query=asked, body=body, cluster=cluster)
 
+    def write(
+        self,
+        method: Literal["POST", "PATCH"],
+        path: str,
+        content: bytes,
+        query: Mapping[str, Any] = {},
+    ) -> None:
+        """Write bytes to a file, a new one (POST) or one that is there (PATCH, `byte_offset`)."""
+        self._send(method, path, _query(query, {}), content, cluster=False)
+
     def delete(
         self,
         path: str,
@@ -290,7 +300,7 @@ class Ontap:
         method: str,
         path: str,
         query: Mapping[str, str] | str,
-        body: Mapping[str, Any] | None,
+        body: Mapping[str, Any] | bytes | None,
         cluster: bool,
     ) -> bytes:
         patience = time_left()
@@ -302,8 +312,8 @@ class Ontap:
             method,
             f"/api{path}",
             params=httpx2.QueryParams(query),
-            content=None if body is None else msgspec.json.encode(body),
-            headers={**_typed(body), **({} if cluster else self._svm)},
+            **_content(body),
+            headers={} if cluster else self._svm,
             timeout=httpx2.Timeout(min(ANSWER, patience), connect=min(CONNECT, patience)),
         )
         try:
@@ -372,8 +382,13 @@ def _held(job: bool) -> dict[str, Any]:
     return {"return_timeout": HOLD} if job else {}
 
 
-def _typed(body: Mapping[str, Any] | None) -> dict[str, str]:
-    return {} if body is None else {"Content-Type": "application/json"}
+def _content(body: Mapping[str, Any] | bytes | None) -> dict[str, Any]:
+    """A request's body: JSON, or what is to be in a file."""
+    if body is None:
+        return {}
+    if isinstance(body, bytes):
+        return {"files": {"file": ("file", body)}}
+    return {"json": body}
 
 
 def _decoded(content: bytes, kind: type[T]) -> T:

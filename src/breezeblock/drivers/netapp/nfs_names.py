@@ -1,0 +1,155 @@
+"""What the files of ours on a FlexVol are called, and what that says. No I/O.
+
+The names are all that the array keeps for us, so what must be known of a volume is in them:
+
+    volume-<id>                          a volume: a raw disk
+    snapshot-<id>-of-<volume>            a snapshot: a clone of that file
+    unmanaged-volume-<id>, unmanaged-snapshot-<id>-of-<volume>   what was released
+    .breezeblock-making-<id>-<chance>    a content that one process is making
+    .breezeblock-export-<id>@<address>@<host>   the host was told to reach the volume there
+    .breezeblock-turn-<id>@<turn>        an overwrite or revert that was served
+
+A volume's files are found by one look at all names that contain its id.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from urllib.parse import quote, unquote
+
+from breezeblock.drivers.base import PermanentError
+
+_ID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_OURS = ".breezeblock-"
+_VOLUME = re.compile(rf"(?P<unmanaged>unmanaged-)?volume-(?P<id>{_ID})")
+_SNAPSHOT = re.compile(rf"(?P<unmanaged>unmanaged-)?snapshot-(?P<id>{_ID})-of-(?P<volume>{_ID})")
+_MAKING = re.compile(rf"{re.escape(_OURS)}making-(?P<id>{_ID})-[0-9a-f]+")
+_EXPORT = re.compile(rf"{re.escape(_OURS)}export-(?P<id>{_ID})@(?P<address>[^@]+)@(?P<host>[^@]+)")
+_TURN = re.compile(rf"{re.escape(_OURS)}turn-(?P<id>{_ID})@(?P<turn>[0-9a-f]+)")
+LONGEST = 255
+"""Bytes in a name."""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file as the array lists it; `size` is in bytes."""
+
+    name: str
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    volume_id: str
+    address: str
+    host: str
+
+    @property
+    def name(self) -> str:
+        """Raises PermanentError when the host's name is too long to be in it."""
+        name = f"{_OURS}export-{self.volume_id}@{_word(self.address)}@{_word(self.host)}"
+        if len(name) > LONGEST:
+            raise PermanentError("The host's name is too long.")
+        return name
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """A snapshot that is there, and of which volume it is."""
+
+    id: str
+    volume_id: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a list of files says; sizes in bytes.
+
+    `making` and `turns` are names of files; `unmanaged` the ids of what was released.
+    """
+
+    volumes: dict[str, int] = field(default_factory=dict)
+    snapshots: dict[str, Frozen] = field(default_factory=dict)
+    exports: tuple[Export, ...] = ()
+    making: tuple[str, ...] = ()
+    turns: tuple[str, ...] = ()
+    unmanaged: frozenset[str] = frozenset()
+
+
+def volume(ident: str) -> str:
+    return f"volume-{ident}"
+
+
+def snapshot(ident: str, volume_id: str) -> str:
+    return f"snapshot-{ident}-of-{volume_id}"
+
+
+def unmanaged(name: str) -> str:
+    return f"unmanaged-{name}"
+
+
+def making(ident: str) -> str:
+    return f"{_OURS}making-{ident}-{uuid.uuid4().hex[:12]}"
+
+
+def turn(volume_id: str, name: str) -> str:
+    return f"{_OURS}turn-{volume_id}@{hashlib.sha256(name.encode()).hexdigest()[:32]}"
+
+
+def is_hidden(name: str) -> bool:
+    """Whether it is one of the files that only this driver looks at."""
+    return name.startswith(_OURS)
+
+
+def held(files: Iterable[File]) -> Held:
+    """Sort the files that are ours. One byte is less than a volume: that one is being made."""
+    found = Held()
+    exports, making, turns, released = [], [], [], set()
+    for file in files:
+        if parts := _VOLUME.fullmatch(file.name):
+            if parts["unmanaged"]:
+                released.add(parts["id"])
+            else:
+                found.volumes[parts["id"]] = file.size
+        elif parts := _SNAPSHOT.fullmatch(file.name):
+            if parts["unmanaged"]:
+                released.add(parts["id"])
+            else:
+                one = Frozen(parts["id"], parts["volume"], file.size)
+                found.snapshots[one.id] = one
+        elif parts := _EXPORT.fullmatch(file.name):
+            exports.append(Export(parts["id"], unquote(parts["address"]), unquote(parts["host"])))
+        elif _MAKING.fullmatch(file.name):
+            making.append(file.name)
+        elif _TURN.fullmatch(file.name):
+            turns.append(file.name)
+    return Held(
+        found.volumes,
+        found.snapshots,
+        tuple(sorted(exports, key=lambda one: one.name)),
+        tuple(making),
+        tuple(turns),
+        frozenset(released),
+    )
+
+
+def snapshot_of(name: str) -> str | None:
+    """The volume that a snapshot's file, ours or released, was taken of."""
+    found = _SNAPSHOT.fullmatch(name)
+    return found["volume"] if found else None
+
+
+def is_volume(name: str) -> str | None:
+    """The id of the volume that the file is; None: it is none of ours."""
+    found = _VOLUME.fullmatch(name)
+    return found["id"] if found and not found["unmanaged"] else None
+
+
+def _word(text: str) -> str:
+    """Text as a part of a file's name."""
+    return quote(text, safe="")
