@@ -7,11 +7,13 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
+from breezeblock.drivers.backend import Backend
 from breezeblock.drivers.base import PermanentError, TemporaryError
-from breezeblock.workflows import sweep_backend
+from breezeblock.store import services
+from breezeblock.workflows import apply_type, sweep_backend
 from tests.crash.asgi import Reply
 from tests.crash.shelf import IMAGE, staged_at
-from tests.crash.world import World
+from tests.crash.world import ZONE, World
 from tests.service.catalog_fixture import PROJECT
 
 Known = SimpleNamespace
@@ -64,6 +66,28 @@ def uploaded(world: World, known: Known) -> str:
     """The volume's status, and what became of the new image."""
     made = [one for one in world.outside.shelf.images.values() if one.id != IMAGE]
     return " ".join([volume(world, known), *(one.status for one in made)])
+
+
+def of_type(world: World, known: Known) -> str:
+    """The volume's status and type, and what its backend takes it for if that is something else;
+    and when it has been moved, where it is."""
+    found = world.facts().volumes[known.volume]
+    name = world.facts().type_names[found.volume_type_id]
+    told = world.drivers[0].types[known.volume].get("fake:tier", "__DEFAULT__")
+    words = [found.status, name, *([f"told {told}"] if told != name else [])]
+    return " ".join([*words, *_moved(world, known)])
+
+
+def moved(world: World, known: Known) -> str:
+    """The volume's status and where it is."""
+    return " ".join([volume(world, known), *_moved(world, known)])
+
+
+def _moved(world: World, known: Known) -> list[str]:
+    found = world.facts().volumes[known.volume]
+    if found.host == "node1@fast#pool0":
+        return [found.migration_status] if found.migration_status else []
+    return [found.pool, found.migration_status or "none"]
 
 
 def put_back(world: World, known: Known) -> str:
@@ -265,6 +289,78 @@ async def first_refuses(world: World, _known: Known) -> None:
 
 async def first_not_ready(world: World, _known: Known) -> None:
     world.drivers[0].failures["create"] = TemporaryError("Not now.")
+
+
+async def add_pool(world: World, **told: Any) -> None:
+    """A further pool of the first backend, which says this of itself."""
+    driver = world.drivers[0]
+    driver.pools["pool1"] = told
+    backend = Backend(driver, availability_zone=ZONE, threads=1)
+    reports = backend.reports(driver.stats())
+    world.write(lambda tx: services.report_pools(tx, backend.name, reports))
+
+
+async def typed(world: World, _known: Known) -> None:
+    """A type that asks something of backends, and one that only the first one's second pool has."""
+    for name, specs in (("gold", {}), ("there", {"place": "there"})):
+        wanted = {"name": name, "extra_specs": {"fake:tier": name, **specs}}
+        reply = await world.call("POST", "/types", {"volume_type": wanted}, role="admin")
+        assert reply.status == 200, reply.json
+
+
+async def to_retype(world: World, known: Known, *, used: bool = False) -> None:
+    await typed(world, known)
+    await (connected if used else made)(world, known)
+    await add_pool(world, place="there")
+
+
+async def to_migrate(world: World, known: Known, *, used: bool = False) -> None:
+    await (connected if used else made)(world, known)
+    await add_pool(world)
+
+
+async def to_apply(world: World, known: Known) -> None:
+    """A volume of which the backend was told something untrue, and a task to put that right."""
+    await to_retype(world, known)
+    world.drivers[0].types[known.volume] = {"fake:tier": "gold"}
+
+
+def retyping(new_type: str, policy: str = "never") -> Act:
+    return acting("os-retype", {"new_type": new_type, "migration_policy": policy})
+
+
+def migrating(pool: str = "pool1", **how: Any) -> Act:
+    return acting("os-migrate_volume", {"host": f"node1@fast#{pool}", **how}, role="admin")
+
+
+def and_then(first: Act, action: dict[str, Any]) -> Act:
+    """Something an administrator does to the volume while that is being done."""
+
+    async def act(world: World, known: Known) -> Reply | None:
+        reply = await first(world, known)
+        if reply is None or reply.status != 202:
+            return reply
+        return await world.call("POST", f"/volumes/{known.volume}/action", action, role="admin")
+
+    return act
+
+
+async def kept_as_it_was(world: World, known: Known) -> None:
+    """The volume gets its first type back, by its owner."""
+    path = f"/volumes/{known.volume}/action"
+    wanted = {"new_type": "__DEFAULT__", "migration_policy": "on-demand"}
+    await world.ask("POST", path, {"os-retype": wanted})
+
+
+async def brought_back(world: World, known: Known) -> None:
+    """The volume is moved to the pool where it was."""
+    path = f"/volumes/{known.volume}/action"
+    body = {"os-migrate_volume": {"host": "node1@fast#pool0"}}
+    await world.ask("POST", path, body, role="admin")
+
+
+async def applying(world: World, known: Known) -> None:
+    await world.api.store.write(partial(apply_type.submit, volume_id=known.volume))
 
 
 async def deleting_and(world: World, known: Known, action: dict[str, Any]) -> Reply:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from breezeblock.drivers.base import (
     Driver,
     Image,
     Item,
+    Manageable,
     PermanentError,
     PoolStats,
     Readable,
@@ -29,7 +31,11 @@ class FakeDriver(Driver):
     `failures` maps a verb to the error that it raises from now on; `gates` maps a verb to an event
     that its calls wait for; `calls` lists (verb, id) in order; `contents` says which snapshot a
     volume was put back to last, or what it has from an image, `turns` which requests of that kind
-    were served; `released` is what is kept though it is ours no more.
+    were served; `released` is what is kept though it is ours no more; `types` are the extra specs
+    and limits (`qos:…`) that were asked for last. `pools` maps a pool to what it says of itself
+    besides; `places` says in which one a volume is: there is one of an id, whatever pool a call
+    names. `strangers` and `strange_snapshots` are what it holds by names and is not ours: sizes by
+    name, (volume id, size) by name; `adopted` says what was ours by which name.
     """
 
     def __init__(self, name: str = "fast", capacity: float = 1000.0) -> None:
@@ -45,6 +51,13 @@ class FakeDriver(Driver):
         self.contents: dict[str, str] = {}
         self.turns: set[str] = set()
         self.released: set[str] = set()
+        self.types: dict[str, dict[str, str]] = {}
+        self.pools: dict[str, dict[str, Any]] = {"pool0": {}}
+        self.places: dict[str, str] = {}
+        self.strangers: dict[str, int] = {}
+        self.strange_snapshots: dict[str, tuple[str, int]] = {}
+        self.adopted: dict[str, str] = {}
+        self.snapshot_sizes: dict[str, int] = {}
 
     def copy(self) -> FakeDriver:
         """Another one that holds the same, and is told to fail in the same way; for tests that try
@@ -59,6 +72,13 @@ class FakeDriver(Driver):
         other.contents = dict(self.contents)
         other.turns = set(self.turns)
         other.released = set(self.released)
+        other.types = dict(self.types)
+        other.pools = dict(self.pools)
+        other.places = dict(self.places)
+        other.strangers = dict(self.strangers)
+        other.strange_snapshots = dict(self.strange_snapshots)
+        other.adopted = dict(self.adopted)
+        other.snapshot_sizes = dict(self.snapshot_sizes)
         return other
 
     def state(self) -> tuple[Any, ...]:
@@ -71,6 +91,11 @@ class FakeDriver(Driver):
             frozenset(self.turns),
             frozenset(self.released),
             frozenset(self.failures),
+            frozenset(self.places.items()),
+            frozenset(self.strangers.items()),
+            frozenset(self.strange_snapshots.items()),
+            frozenset(self.adopted.items()),
+            frozenset((ident, *sorted(asked.items())) for ident, asked in self.types.items()),
         )
 
     def _enter(self, verb: str, ident: str) -> None:
@@ -92,14 +117,23 @@ class FakeDriver(Driver):
         """There is nothing to connect to."""
 
     def stats(self) -> BackendStats:
-        pool = PoolStats(
-            name="pool0",
-            total_capacity_gb=self.capacity,
-            free_capacity_gb=self.capacity - sum(self.sizes.values()),
-            thin_provisioning_support=True,
-            multiattach=True,
+        pools = (
+            PoolStats(
+                name=name,
+                total_capacity_gb=self.capacity,
+                free_capacity_gb=self.capacity - self._used(name),
+                thin_provisioning_support=True,
+                multiattach=True,
+                extra=told,
+            )
+            for name, told in self.pools.items()
         )
-        return BackendStats("tests", "1", "fake", (pool,))
+        return BackendStats("tests", "1", "fake", tuple(pools))
+
+    def _used(self, pool: str) -> int:
+        return sum(
+            size for ident, size in self.sizes.items() if self.places.get(ident, "pool0") == pool
+        )
 
     def create(self, volume: Volume, source: Source) -> None:
         self._enter("create", volume.id)
@@ -115,12 +149,18 @@ class FakeDriver(Driver):
                 raise PermanentError(f"There is no {source.id} to start from.")
             self.origins[volume.id] = source.id
         self.sizes[volume.id] = volume.size
+        self.places[volume.id] = volume.pool
+        self.types[volume.id] = _asked(volume)
 
     def delete(self, volume: Volume) -> None:
         self._enter("delete", volume.id)
         if volume.id in self.snapshots.values():
             raise PermanentError(f"Volume {volume.id} has snapshots.")
+        if len(self.pools) > 1 and self.places.get(volume.id, volume.pool) != volume.pool:
+            return
         self.sizes.pop(volume.id, None)
+        self.places.pop(volume.id, None)
+        self.types.pop(volume.id, None)
         self.contents.pop(volume.id, None)
         self.exports = {one for one in self.exports if one[0] != volume.id}
 
@@ -139,14 +179,82 @@ class FakeDriver(Driver):
         self._enter("release", volume.id)
         if volume.id in self.snapshots.values():
             raise PermanentError(f"Volume {volume.id} has snapshots.")
-        if self.sizes.pop(volume.id, None) is not None:
+        if (size := self.sizes.pop(volume.id, None)) is not None:
             self.released.add(volume.id)
+            self.strangers[self.adopted.pop(volume.id, volume.id)] = size
+        self.places.pop(volume.id, None)
+        self.types.pop(volume.id, None)
         self.exports = {one for one in self.exports if one[0] != volume.id}
 
     def release_snapshot(self, snapshot: Snapshot) -> None:
         self._enter("release_snapshot", snapshot.id)
-        if self.snapshots.pop(snapshot.id, None) is not None:
+        if (origin := self.snapshots.pop(snapshot.id, None)) is not None:
             self.released.add(snapshot.id)
+            name = self.adopted.pop(snapshot.id, snapshot.id)
+            size = self.snapshot_sizes.pop(snapshot.id, snapshot.size)
+            self.strange_snapshots[name] = (origin, size)
+
+    def manageable(self) -> list[Manageable]:
+        self._enter("manageable", "")
+        free = [_strange(name, size) for name, size in self.strangers.items()]
+        ours = [
+            replace(
+                _strange(self.adopted.get(ident, ident), size), managed=ident, reason="It is ours."
+            )
+            for ident, size in self.sizes.items()
+        ]
+        return [*free, *ours]
+
+    def adopt(self, volume: Volume, reference: Mapping[str, str]) -> int:
+        self._enter("adopt", volume.id)
+        if volume.id not in self.sizes:
+            if volume.id in self.released:
+                raise PermanentError(f"Volume {volume.id} was released.")
+            name = self._free(reference, self.strangers)
+            self.sizes[volume.id] = self.strangers.pop(name)
+            self.places[volume.id] = volume.pool
+            self.adopted[volume.id] = name
+        return self.sizes[volume.id]
+
+    def manageable_snapshots(self) -> list[Manageable]:
+        self._enter("manageable_snapshots", "")
+        named = {"source-name": "volume"}
+        free = [
+            replace(_strange(name, size), volume_reference=named)
+            for name, (_, size) in self.strange_snapshots.items()
+        ]
+        ours = [
+            replace(
+                _strange(self.adopted.get(ident, ident), self.snapshot_sizes.get(ident, 1)),
+                managed=ident,
+                reason="It is ours.",
+                volume_reference=named,
+            )
+            for ident in self.snapshots
+        ]
+        return [*free, *ours]
+
+    def adopt_snapshot(self, snapshot: Snapshot, reference: Mapping[str, str]) -> int:
+        self._enter("adopt_snapshot", snapshot.id)
+        if snapshot.id not in self.snapshots:
+            if snapshot.id in self.released:
+                raise PermanentError(f"Snapshot {snapshot.id} was released.")
+            name = self._free(reference, self.strange_snapshots)
+            if self.strange_snapshots[name][0] != snapshot.volume_id:
+                raise PermanentError(f"{name} is of another volume.")
+            _, self.snapshot_sizes[snapshot.id] = self.strange_snapshots.pop(name)
+            self.snapshots[snapshot.id] = snapshot.volume_id
+            self.adopted[snapshot.id] = name
+        return self.snapshot_sizes[snapshot.id]
+
+    def _free(self, reference: Mapping[str, str], among: Mapping[str, Any]) -> str:
+        """The name in the reference, of something that is nobody's."""
+        name = reference.get("source-name", "")
+        if name in self.adopted.values():
+            raise PermanentError(f"{name} is ours already.")
+        if name not in among:
+            raise PermanentError(f"There is no {name}.")
+        return name
 
     def overwrite(self, volume: Volume, image: Image, *, turn: str) -> None:
         self._enter("overwrite", volume.id)
@@ -169,6 +277,21 @@ class FakeDriver(Driver):
             raise PermanentError(f"Volume {volume.id} is exported.")
         self.contents[volume.id] = snapshot.id
         self.turns.add(turn)
+
+    def retype(self, volume: Volume) -> None:
+        self._enter("retype", volume.id)
+        self._require(volume.id)
+        self.types[volume.id] = _asked(volume)
+
+    def move(self, volume: Volume, pool: str) -> None:
+        self._enter("move", volume.id)
+        self._require(volume.id)
+        if volume.id in self.snapshots.values():
+            raise PermanentError(f"Volume {volume.id} has snapshots.")
+        if self.places.get(volume.id, volume.pool) in (volume.pool, pool):
+            self.places[volume.id] = pool
+            return
+        raise PermanentError(f"Volume {volume.id} is not there.")
 
     def extend(self, volume: Volume, new_size: int) -> None:
         self._enter("extend", volume.id)
@@ -201,10 +324,25 @@ class FakeDriver(Driver):
 
     def inventory(self) -> list[Item]:
         return [
-            *(Item("volume", ident, size) for ident, size in self.sizes.items()),
+            *(
+                Item("volume", ident, size, pool=self._pool(ident))
+                for ident, size in self.sizes.items()
+            ),
             *(Item("snapshot", ident, volume_id=one) for ident, one in self.snapshots.items()),
             *(Item("export", ident, host=host) for ident, host in self.exports),
         ]
+
+    def _pool(self, ident: str) -> str:
+        return self.places.get(ident, "") if len(self.pools) > 1 else ""
+
+
+def _strange(name: str, size: int) -> Manageable:
+    return Manageable({"source-name": name}, size, "pool0", extra={"colour": "blue"})
+
+
+def _asked(volume: Volume) -> dict[str, str]:
+    """What the volume's type asks of the backend."""
+    return {**volume.extra_specs, **{f"qos:{key}": text for key, text in volume.qos.items()}}
 
 
 def _content(image: Image) -> str:

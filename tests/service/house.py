@@ -134,6 +134,19 @@ class House(Cloud):
         caller = caller or self.member
         return await caller.post(f"/volumes/{volume_id}/action", {action: value}, version)
 
+    async def add_pool(self, name: str = "pool1", **told: Any) -> str:
+        """A further pool of the first backend, which says this of itself; its full name."""
+        self.driver.pools[name] = told
+        backend = Backend(self.driver, availability_zone="nova", threads=1)
+        reports = backend.reports(self.driver.stats())
+        await self.app.store.write(partial(_report, backend=backend, reports=reports))
+        return f"{backend.name}#{name}"
+
+    async def messages(self, caller: Caller | None = None) -> list[str]:
+        """What users of the caller's project were told."""
+        reply = await (caller or self.member).get("/messages")
+        return [one["user_message"] for one in reply.json()["messages"]]
+
     async def show(self, volume_id: str, caller: Caller | None = None) -> dict[str, Any]:
         reply = await (caller or self.member).get(f"/volumes/{volume_id}")
         assert reply.status_code == 200, reply.text

@@ -52,6 +52,31 @@ async def _create_from_image(house: House) -> Post:
     return Post("/volumes", {"volume": {"size": 1, "imageRef": house.image()}})
 
 
+async def _adopt_volume(house: House) -> Post:
+    house.driver.strangers["old"] = 2
+    wanted = {"host": "node1@fast#pool0", "ref": {"source-name": "old"}, "name": "one"}
+    return Post("/manageable_volumes", {"volume": wanted}, "admin")
+
+
+async def _adopt_snapshot(house: House) -> Post:
+    volume = await house.volume(2)
+    house.driver.strange_snapshots["old"] = (volume, 1)
+    wanted = {"volume_id": volume, "ref": {"source-name": "old"}}
+    return Post("/manageable_snapshots", {"snapshot": wanted}, "admin")
+
+
+def _on_older_path(newer: str, older: str, prepared: Prepared) -> None:
+    async def on_older(house: House) -> Post:
+        return replace(await prepared(house), path=older)
+
+    POSTS[f"POST {newer}"] = prepared
+    POSTS[f"POST {older}"] = on_older
+
+
+_on_older_path("/manageable_volumes", "/os-volume-manage", _adopt_volume)
+_on_older_path("/manageable_snapshots", "/os-snapshot-manage", _adopt_snapshot)
+
+
 @_post("POST /snapshots")
 async def _create_snapshot(house: House) -> Post:
     return Post("/snapshots", {"snapshot": {"volume_id": await house.volume(), "name": "one"}})
@@ -228,6 +253,24 @@ async def _on_two_hosts(house: House) -> str:
     return ident
 
 
+async def _with_another_pool(house: House) -> str:
+    await house.add_pool()
+    return await house.volume()
+
+
+@_post("POST /volumes/{volume_id}/action (os-retype)")
+async def _retype(house: House) -> Post:
+    name = new_id()
+    await house.new_type(name, extra_specs={"fake:tier": "gold"})
+    return Post(f"/volumes/{await house.volume()}/action", {"os-retype": {"new_type": name}})
+
+
+@_post("POST /volumes/{volume_id}/action (os-migrate_volume_completion)")
+async def _exchanged(house: House) -> Post:
+    body = {"os-migrate_volume_completion": {"new_volume": await house.volume()}}
+    return Post(f"/volumes/{await house.volume()}/action", body, "admin")
+
+
 async def _that_waits_for_its_host(house: House) -> str:
     """A volume that has grown, while its server is being told; no service here does that."""
     ident = await house.volume(3)
@@ -257,6 +300,7 @@ _action("os-unmanage", role="admin")
 _action("os-volume_upload_image", {"image_name": "copy", "disk_format": "qcow2"})
 _action("os-reset_status", {"status": "error"}, "admin")
 _action(*_image_metadata)
+_action("os-migrate_volume", {"host": "node1@fast#pool1"}, "admin", volume=_with_another_pool)
 _action("os-show_image_metadata", volume=_after(_image_metadata))
 _action("os-unset_image_metadata", {"key": "k"}, volume=_after(_image_metadata))
 _action("os-reserve")

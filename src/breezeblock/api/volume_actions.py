@@ -16,7 +16,12 @@ from breezeblock.api.volume_create import check_volume_limit
 from breezeblock.api.volumes import delete_now
 from breezeblock.model import volumes as rules
 from breezeblock.model.errors import InvalidInput, InvalidState, NotFound
-from breezeblock.model.volumes import AWAITING_TRANSFER, RESETTABLE, Volume
+from breezeblock.model.volumes import (
+    AWAITING_TRANSFER,
+    FREE_TO_MIGRATE,
+    RESETTABLE,
+    Volume,
+)
 from breezeblock.store import attachments, transfers, volumes
 from breezeblock.store.store import WriteTx
 from breezeblock.web.routes import Route
@@ -171,10 +176,12 @@ def _reset(tx: WriteTx, call: ApiCall, wanted: ResetStatus) -> None:
         cut_short |= cancel_exports(tx, volume.id, Reason.RESET)
         detach_volume.forget(tx, call.app.caller(call), volume)
     if wanted.migration_status:
+        if volume.migration_status not in FREE_TO_MIGRATE:
+            cut_short |= cancel_on(tx, volume.id, Reason.RESET)
         none = wanted.migration_status == "none"
         changes["migration_status"] = None if none else wanted.migration_status
     volumes.update(tx, volume.id, **changes)
-    if wanted.status or detached:
+    if wanted.status or detached or wanted.migration_status:
         now = volumes.get(tx, volume.id)
         check_volume.submit(tx, call.app.caller(call), now, cut_short=cut_short)
 

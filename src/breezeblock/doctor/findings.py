@@ -35,10 +35,11 @@ class Diagnosis(msgspec.Struct, frozen=True):
 
 REPAIRS = {
     "leftover": "removes it: it is ours, and nobody's data",
-    "released": "lets go of it once more: an administrator has unmanaged it",
+    "released": "lets go of it once more: it was unmanaged, or not adopted to the end",
     "export-without-attachment": "shuts that host out",
     "attachment-without-export": "lets that host in again",
     "grown": "has the database take the real size, and charges it",
+    "moved": "has the database take the pool where the backend has it",
     "usage": "counts anew",
     "transient-status": "asks the backend and sets the status that is true",
     "dangling-transfer": "withdraws it",

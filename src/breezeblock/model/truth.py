@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from breezeblock.model.attachments import Attachment, status_without_reservation
 from breezeblock.model.invariants.backends import MAY_BE_MISSING
 from breezeblock.model.invariants.statuses import CONNECTING, WORKING
-from breezeblock.model.volumes import AWAITING_TRANSFER
+from breezeblock.model.volumes import AWAITING_TRANSFER, FREE_TO_MIGRATE
 
 NEVER_TRUE = frozenset({"deleted"})
 """Statuses that a row cannot be in, whatever an administrator says."""
@@ -20,6 +20,11 @@ NEVER_TRUE = frozenset({"deleted"})
 def passes(status: str) -> bool:
     """Whether the status is one that work brings about and ends (design, law 3)."""
     return status in WORKING | CONNECTING | NEVER_TRUE
+
+
+def migration_status(status: str | None) -> str | None:
+    """The true migration status of a volume that was reset to this one, and that nothing moves."""
+    return status if status in FREE_TO_MIGRATE else "error"
 
 
 def volume_status(

@@ -38,6 +38,24 @@ class VolumeType(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(zone.strip() for zone in text.split(",") if zone.strip())
 
 
+_NOT_FOR_BACKENDS = frozenset(
+    {
+        *("multiattach", "cacheable", "volume_backend_name", "storage_protocol", "vendor_name"),
+        *("driver_version", "provisioning:min_vol_size", "provisioning:max_vol_size"),
+    }
+)
+"""Extra specs that say where a volume may be, or how large, and nothing of what it is there."""
+
+
+def for_backend(specs: Mapping[str, str]) -> dict[str, str]:
+    """What of a type's extra specs a backend may have to make of a volume."""
+    return {
+        key: value
+        for key, value in specs.items()
+        if key not in _NOT_FOR_BACKENDS and not key.startswith(("RESKEY:", "capabilities:"))
+    }
+
+
 def check_extra_specs(specs: Mapping[str, str]) -> None:
     """Whether a type may have these extra specs together. Raises InvalidInput."""
     if is_true(specs.get("multiattach")) and is_true(specs.get("cacheable")):

@@ -11,6 +11,7 @@ from datetime import datetime
 import msgspec
 
 from breezeblock.model.errors import Conflict, InvalidState
+from breezeblock.model.volume_types import VolumeType
 
 DELETABLE = frozenset(
     {"available", "error", "error_restoring", "error_extending", "error_managing"}
@@ -46,6 +47,7 @@ RESETTABLE = frozenset(
 )
 """Statuses that an administrator may name to os-reset_status; `deleting` is then refused."""
 FREE_TO_MIGRATE = frozenset({None, "deleting", "error", "success"})
+NOT_REPLICATED = frozenset({None, "disabled", "not-capable"})
 SHOWN_AS = {
     "managing": "creating",
     "error_managing": "error",
@@ -90,6 +92,12 @@ class Volume(msgspec.Struct, frozen=True, kw_only=True):
     def shown_status(self) -> str:
         """The status as clients see it: internal ones have a public name."""
         return SHOWN_AS.get(self.status, self.status)
+
+    @property
+    def unadopted(self) -> bool:
+        """Whether its adoption has not come to its end: the size is not known before. What the
+        backend holds of it is the operator's, and none of ours."""
+        return self.size == 0
 
     @property
     def backend(self) -> str | None:
@@ -223,6 +231,61 @@ def check_reimage(
         raise _refuse("reimaged", volume, "it is being migrated")
     if connected:
         raise _refuse("reimaged", volume, "a host is connected with it")
+
+
+def check_retype(
+    volume: Volume, present: VolumeType, wanted: VolumeType, *, front_end_changes: bool
+) -> None:
+    """Whether the volume may get another type. `front_end_changes`: the types differ in what its
+    hosts have to keep, which those that have it attached would not learn."""
+    _check_stays("retyped", volume)
+    if wanted.id == present.id:
+        raise InvalidState(f"Volume {volume.id} is of type {wanted.name} already.")
+    if volume.status != "available":
+        if wanted.multiattach != present.multiattach:
+            raise _refuse(
+                "retyped", volume, "the types differ in multiattach, and it is attached; detach it"
+            )
+        if front_end_changes:
+            raise _refuse(
+                "retyped",
+                volume,
+                "the types differ in what its hosts have to keep, and it is attached; detach it",
+            )
+    check_size(volume.size, wanted.extra_specs)
+
+
+def check_migrate(volume: Volume, target: str, *, snapshots: int) -> None:
+    """Whether the volume may be moved to that place (host@backend, or one of its pools)."""
+    _check_stays("migrated", volume)
+    if volume.replication_status not in NOT_REPLICATED:
+        raise _refuse("migrated", volume, "it is replicated")
+    if snapshots:
+        raise _refuse("migrated", volume, f"it has {snapshots} snapshot(s)")
+    if target == volume.host:
+        raise _refuse("migrated", volume, "it is there already")
+
+
+def check_exchange(volume: Volume, new: Volume) -> None:
+    """Whether a server's volume may have been exchanged for another: not in the middle of work
+    that moves one of them."""
+    for one in (volume, new):
+        if one.migration_status not in FREE_TO_MIGRATE:
+            raise _refuse("exchanged", one, "it is being migrated")
+
+
+def _check_stays(what: str, volume: Volume) -> None:
+    """Whether nothing else is going on with the volume, or ties it to others."""
+    if volume.status not in ("available", "in-use"):
+        raise _refuse(
+            what,
+            volume,
+            f"its status is {volume.shown_status}, it must be available or in-use",
+        )
+    if volume.migration_status not in FREE_TO_MIGRATE:
+        raise _refuse(what, volume, "it is being migrated")
+    if volume.group_id:
+        raise _refuse(what, volume, f"it belongs to group {volume.group_id}")
 
 
 def check_size(size: int, specs: dict[str, str]) -> None:

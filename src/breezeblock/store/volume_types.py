@@ -20,7 +20,9 @@ from breezeblock.model.volume_types import ZONES_SPEC, VolumeType, check_extra_s
 from breezeblock.store import listing, quotas
 from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.store.tables import (
+    OPEN,
     default_volume_types,
+    operations,
     volume_type_projects,
     volume_types,
     volumes,
@@ -173,8 +175,11 @@ def _changeable_specs(tx: WriteTx, type_id: str) -> dict[str, str]:
 
 
 def in_use(tx: ReadTx, type_id: str) -> bool:
-    """Whether any volume has the type."""
-    return tx.first(sa.select(volumes.c.id).where(volumes.c.volume_type_id == type_id)) is not None
+    """Whether any volume has the type, or is about to get it."""
+    of_it = sa.select(volumes.c.id).where(volumes.c.volume_type_id == type_id)
+    wanted = operations.c.data["new_type_id"].as_string() == type_id
+    coming = sa.select(operations.c.id).where(operations.c.state == OPEN, wanted)
+    return tx.first(of_it) is not None or tx.first(coming) is not None
 
 
 def delete(tx: WriteTx, type_id: str) -> None:

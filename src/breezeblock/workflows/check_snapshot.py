@@ -29,8 +29,9 @@ def submit(tx: WriteTx, caller: Caller, snapshot: Snapshot, *, cut_short: bool) 
     `cut_short`: the reset has interrupted work, which may be at the backend still.
     """
     volume = volumes.get(tx, snapshot.volume_id)
+    patient = truth.passes(snapshot.status)
     checks.open_check(
-        tx, WORKFLOW, caller, snapshot.id, volume.host, snapshot.status, cut_short=cut_short
+        tx, WORKFLOW, caller, snapshot.id, volume.host, patient=patient, cut_short=cut_short
     )
 
 

@@ -13,6 +13,7 @@ from breezeblock.drivers.base import TemporaryError
 from breezeblock.model import messages as events
 from breezeblock.model import truth
 from breezeblock.model.errors import Failure
+from breezeblock.model.invariants.backends import MAY_BE_MISSING
 from breezeblock.model.invariants.statuses import WORKING
 from breezeblock.model.inventory import Item
 from breezeblock.model.operation import Operation
@@ -31,11 +32,18 @@ def submit(tx: WriteTx, caller: Caller, volume: Volume, *, cut_short: bool) -> N
     `cut_short`: the reset has interrupted work, which may be at the backend still. A volume without
     a place has nothing to look at; only a status that does not last has to end there, too.
     """
-    lasts = not truth.passes(volume.status) and volume.status != AWAITING_TRANSFER
+    moves = truth.migration_status(volume.migration_status) != volume.migration_status
+    lasts = not truth.passes(volume.status) and volume.status != AWAITING_TRANSFER and not moves
     if volume.host is None and lasts:
         return
     checks.open_check(
-        tx, WORKFLOW, caller, volume.id, volume.host, volume.status, cut_short=cut_short
+        tx,
+        WORKFLOW,
+        caller,
+        volume.id,
+        volume.host,
+        patient=truth.passes(volume.status) or moves,
+        cut_short=cut_short,
     )
 
 
@@ -77,11 +85,20 @@ def _settle(
     if now != (seen.status, seen.size, seen.host) or checks.is_busy(tx, volume.id):
         submit(tx, checks.caller_of(run.operation), volume, cut_short=True)
         return
+    _settle_migration(tx, volume)
     _settle_status(tx, run.operation, volume, there=held is not None)
-    if held is not None and held.size is not None and held.size > volume.size:
-        extend_volume.record_growth(tx, volume, held.size)
+    # What was not adopted to the end becomes ours only by a status that says so.
+    stays_strange = volume.unadopted and volume.status in MAY_BE_MISSING
+    if held is not None and (held.size or 0) > volume.size and not stays_strange:
+        extend_volume.record_growth(tx, volume, held.size or 0)
     known = {one.host for one in attachments.of_volume(tx, volume.id) if one.connection_info}
     checks.sweep_up(tx, volume.backend, run.data, needed=bool(let_in - known))
+
+
+def _settle_migration(tx: WriteTx, volume: Volume) -> None:
+    status = truth.migration_status(volume.migration_status)
+    if status != volume.migration_status:
+        volumes.update(tx, volume.id, migration_status=status)
 
 
 def _settle_status(tx: WriteTx, operation: Operation, volume: Volume, *, there: bool) -> None:
@@ -105,7 +122,10 @@ def _settle_status(tx: WriteTx, operation: Operation, volume: Volume, *, there: 
 def _settle_failure(tx: WriteTx, operation: Operation, _data: Data, failure: Failure) -> None:
     """The backend could not be asked. A status that passes ends all the same."""
     volume = volumes.find_locked(tx, operation.resource_id)
-    if volume is None or operations.open_on(tx, volume.id) is not None:
+    idle = volume is not None and operations.open_on(tx, volume.id) is None
+    if volume is not None and idle:
+        _settle_migration(tx, volume)
+    if volume is None or not idle:
         pass  # that work settles the status
     elif volume.status in WORKING:
         volumes.update(tx, volume.id, status="error")

@@ -14,7 +14,6 @@ from breezeblock.drivers.base import Driver, TemporaryError
 from breezeblock.model.errors import Failure
 from breezeblock.model.inventory import Item
 from breezeblock.model.operation import Operation
-from breezeblock.model.truth import passes
 from breezeblock.operations.submit import Caller, submit
 from breezeblock.operations.workflow import Run, Workflow
 from breezeblock.store import operations
@@ -49,16 +48,17 @@ def open_check(
     caller: Caller,
     resource_id: str,
     host: str | None,
-    status: str,
     *,
+    patient: bool,
     cut_short: bool,
 ) -> None:
-    """Have a resource looked at that was reset to this status; an earlier check gives way."""
+    """Have a resource looked at that was reset; an earlier check gives way. `patient`: it was reset
+    to a status that passes, which shall be seen for a while."""
     earlier = operations.check_on(tx, resource_id)
     if earlier is not None:
         cut_short |= msgspec.convert(earlier.data, Data).cut_short
         operations.finish(tx, earlier.id, "a later check takes its place")
-    delay = PATIENCE if passes(status) else AFTER_CALLS if cut_short else SOON
+    delay = PATIENCE if patient else AFTER_CALLS if cut_short else SOON
     queue = queue_of(host) if host else SCHEDULER
     submit(tx, workflow, caller, resource_id, Data(cut_short), queue, delay=delay)
 

@@ -28,7 +28,7 @@ from breezeblock.operations.explain import of_driver
 from breezeblock.operations.submit import Caller
 from breezeblock.operations.submit import submit as submit_operation
 from breezeblock.operations.workflow import Again, Done, Failed, Next, Outcome, Run, Workflow
-from breezeblock.scheduler.ranking import Ranking, rank
+from breezeblock.scheduler.ranking import rank
 from breezeblock.scheduler.request import Request, hinted_volumes
 from breezeblock.store import attachments, messages, qos_specs, quotas, services, snapshots, volumes
 from breezeblock.store.operations import Fenced
@@ -37,10 +37,9 @@ from breezeblock.store.store import ReadTx, StoreUnavailable, WriteTx
 from breezeblock.workflows import sweep_backend
 from breezeblock.workflows.doors import SCHEDULER, as_driver_snapshot, as_driver_volume, queue_of
 from breezeblock.workflows.from_image import Filling
+from breezeblock.workflows.placing import names_of, record_of
 
 log = structlog.get_logger()
-
-REFUSALS_KEPT = 200
 
 TRIES_FOR_READINESS = 15
 """For how many seconds backends that have not reported are waited for: services may just be
@@ -104,7 +103,7 @@ async def schedule(run: Run[Data]) -> Outcome:
         return Failed(_gone())
     request = Request(
         size=volume.size,
-        volume=_names(volume),
+        volume=names_of(volume),
         extra_specs=data.extra_specs,
         hints=data.hints,
         availability_zones=data.availability_zones,
@@ -116,7 +115,7 @@ async def schedule(run: Run[Data]) -> Outcome:
     data = msgspec.structs.replace(
         data,
         candidates=tuple(one.pool for one in ranking.candidates[: chosen.max_candidates]),
-        ranking=_record(ranking, chosen.max_candidates),
+        ranking=record_of(ranking, chosen.max_candidates),
     )
     if not data.candidates and run.operation.attempts < TRIES_FOR_READINESS and ranking.none_ready:
         return Again(after=1.0, note="no backend is up yet")
@@ -237,13 +236,6 @@ def _stranded(run: Run[Data]) -> Outcome | None:
     return _hand_on(run, DOWN)
 
 
-def _record(ranking: Ranking, candidates: int) -> dict[str, Any]:
-    """The ranking as it is kept on the operation; in a large cloud not every refusal is."""
-    kept = Ranking(ranking.candidates[:candidates], ranking.refusals[:REFUSALS_KEPT])
-    record: dict[str, Any] = msgspec.to_builtins(kept)
-    return record | {"refused": len(ranking.refusals)}
-
-
 # -- transactions -----------------------------------------------------------------------------
 
 
@@ -317,19 +309,6 @@ def _settle_failure(tx: WriteTx, operation: Operation, data: Data, failure: Fail
     refused = failure.code == "image-refused"
     event = events.IMAGE_REFUSED if refused else events.CREATE_FAILED
     messages.tell(tx, events.NO_BACKEND_FITS if nowhere else event, operation, failure.text)
-
-
-def _names(volume: Volume) -> dict[str, Any]:
-    return {
-        "id": volume.id,
-        "size": volume.size,
-        "display_name": volume.name,
-        "display_description": volume.description,
-        "volume_metadata": volume.metadata,
-        "volume_type_id": volume.volume_type_id,
-        "project_id": volume.project_id,
-        "multiattach": volume.multiattach,
-    }
 
 
 def _gone() -> Failure:

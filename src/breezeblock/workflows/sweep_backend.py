@@ -2,7 +2,8 @@
 
     volume service  request  at its start, every `inventory_interval`, and when work came too late
     backend         compare  two rounds of looking; what is provably nobody's is removed; then
-                             exports are closed and opened again, grown volumes are taken over
+                             exports are closed and opened again, grown volumes and those that have
+                             moved are taken over
 
 What is wrong is what the rules of `model/invariants/backends.py` say, in both rounds: work goes on
 meanwhile, and what it has just changed looks wrong in one of them. What has an open operation is
@@ -31,7 +32,13 @@ from breezeblock.operations.submit import Caller, nobody, submit
 from breezeblock.operations.workflow import Done, Outcome, Run, Workflow
 from breezeblock.store import attachments, facts, operations, volumes
 from breezeblock.store.store import ReadTx, WriteTx
-from breezeblock.workflows import attach_volume, detach_volume, extend_volume, leftovers
+from breezeblock.workflows import (
+    apply_type,
+    attach_volume,
+    detach_volume,
+    extend_volume,
+    leftovers,
+)
 from breezeblock.workflows.doors import queue_of
 
 log = structlog.get_logger()
@@ -108,6 +115,8 @@ def overtaken(tx: WriteTx, held: Operation) -> None:
     service, _, backend = held.queue.partition(".")
     if service == "volume" and held.workflow != WORKFLOW.name:
         request(tx, backend)
+    if (held.workflow, held.step) in apply_type.TELLS:
+        apply_type.submit(tx, held.resource_id.partition("@")[0])
 
 
 def _open_or_present(tx: WriteTx, backend: str, data: Data, delay: float) -> Operation | None:
@@ -164,7 +173,7 @@ async def compare(run: Run[Data]) -> Outcome:
         log.warning("backend and database differ", backend=backend, rule=one.rule, what=one.text)
     if report.dry_run:
         return _done(run, report, repairs=(), look_again=False)
-    refused = await leftovers.remove(run, backend, report.found)
+    refused = await leftovers.remove(run, backend, second.held, report.found)
     excused = second.wrong_if_idle(backend).keys() & first.wrong_if_idle(backend).keys()
     return _done(
         run,
@@ -211,6 +220,8 @@ def _settle(
                     _open_again(tx, caller, backend, one.item)
                 case leftovers.GROWN:
                     _take_size(tx, backend, one.item)
+                case leftovers.MOVED:
+                    _take_place(tx, backend, one.item)
     _rest(tx, operation, look_again=look_again)
 
 
@@ -243,6 +254,13 @@ def _take_size(tx: WriteTx, backend: str, item: Item) -> None:
         return
     if item.size is not None and item.size > volume.size:
         extend_volume.record_growth(tx, volume, item.size)
+
+
+def _take_place(tx: WriteTx, backend: str, item: Item) -> None:
+    volume = volumes.find_locked(tx, item.id)
+    if volume is None or volume.backend != backend or operations.open_on(tx, item.id):
+        return
+    volumes.update(tx, volume.id, host=f"{backend}#{item.pool}")
 
 
 def _rest(tx: WriteTx, operation: Operation, *, look_again: bool) -> None:

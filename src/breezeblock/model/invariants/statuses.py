@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from breezeblock.model.attachments import volume_status_after
 from breezeblock.model.invariants.facts import Facts, Violation
-from breezeblock.model.volumes import AWAITING_TRANSFER, Volume
+from breezeblock.model.volumes import AWAITING_TRANSFER, FREE_TO_MIGRATE, Volume
 
 WORKING = frozenset(
     {
@@ -15,6 +15,7 @@ WORKING = frozenset(
         "extending",
         "retyping",
         "managing",
+        "error_managing_deleting",
         "downloading",
         "uploading",
         "reverting",
@@ -35,6 +36,8 @@ def transient_status_has_an_operation(facts: Facts) -> Iterator[Violation]:
     for volume in facts.volumes.values():
         if _is_unexplained(facts, volume):
             yield _stuck("volume", volume.id, volume.status)
+        elif volume.migration_status not in FREE_TO_MIGRATE and not facts.is_open(volume.id):
+            yield _stuck("migration of volume", volume.id, volume.migration_status or "")
     for snapshot in facts.snapshots.values():
         # A cascading deletion is one operation, on the volume.
         carried = facts.is_open(snapshot.id) or facts.is_open(snapshot.volume_id)
