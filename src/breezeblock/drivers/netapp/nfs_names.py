@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
 
-from breezeblock.drivers.base import PermanentError
+from breezeblock.drivers.base import PermanentError, Snapshot
 
 _ID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _OURS = ".breezeblock-"
@@ -85,8 +85,8 @@ def volume(ident: str) -> str:
     return f"volume-{ident}"
 
 
-def snapshot(ident: str, volume_id: str) -> str:
-    return f"snapshot-{ident}-of-{volume_id}"
+def snapshot_file(snapshot: Snapshot) -> str:
+    return f"snapshot-{snapshot.id}-of-{snapshot.volume_id}"
 
 
 def unmanaged(name: str) -> str:
@@ -138,13 +138,13 @@ def held(files: Iterable[File]) -> Held:
     )
 
 
-def snapshot_of(name: str) -> str | None:
-    """The volume that a snapshot's file, ours or released, was taken of."""
+def snapshot_in(name: str) -> tuple[str, str] | None:
+    """The snapshot that the file is and its volume, be it ours or released."""
     found = _SNAPSHOT.fullmatch(name)
-    return found["volume"] if found else None
+    return (found["id"], found["volume"]) if found else None
 
 
-def is_volume(name: str) -> str | None:
+def volume_in(name: str) -> str | None:
     """The id of the volume that the file is; None: it is none of ours."""
     found = _VOLUME.fullmatch(name)
     return found["id"] if found and not found["unmanaged"] else None

@@ -1,0 +1,192 @@
+"""Volumes and snapshots as files: what is done with them, each call in one FlexVol.
+
+To overwrite and to revert is to clone over the volume's file, which the array does at once, and
+then to leave a note that the turn was served. Notes of turns and exports are looked for right
+before, so a call that comes late changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from breezeblock.drivers.base import PermanentError, Snapshot, TemporaryError, Volume
+from breezeblock.drivers.netapp import nfs_names as names
+from breezeblock.drivers.netapp.client import OntapError
+from breezeblock.drivers.netapp.facts import FlexVol
+from breezeblock.drivers.netapp.nfs_files import Files
+from breezeblock.drivers.netapp.nfs_names import Export, Held
+
+GIB = 1 << 30
+
+
+class NfsVolumes:
+    """Work on what is ours in FlexVols; PermanentError says what cannot be done."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+
+    def held(self, flexvol: FlexVol, ident: str = "") -> Held:
+        """All that is ours in it; with an id, what has to do with that volume or snapshot."""
+        return names.held(self._files.named(flexvol, f"*{ident}*" if ident else "*"))
+
+    def present(self, flexvol: FlexVol, volume_id: str) -> Held:
+        """What has to do with a volume, which must be there."""
+        held = self.held(flexvol, volume_id)
+        if volume_id not in held.volumes:
+            raise PermanentError(f"There is no volume {volume_id}.")
+        return held
+
+    # Making
+
+    def make(self, flexvol: FlexVol, volume: Volume) -> None:
+        """An empty volume, unless it is there."""
+        if not self.exists(flexvol, volume.id):
+            self._files.make(flexvol, names.volume(volume.id))
+        self.grow(flexvol, volume.id, volume.size)
+
+    def copy(self, flexvol: FlexVol, volume: Volume, origin: FlexVol, source: str) -> None:
+        """A volume with the content of a file, unless it is there."""
+        if not self.exists(flexvol, volume.id):
+            if self._files.find(origin, source) is None:
+                raise PermanentError("What the volume is to be made from is not there.")
+            if origin.uuid == flexvol.uuid:
+                self._files.clone(flexvol, source, names.volume(volume.id))
+            else:
+                self._copy_across(flexvol, volume, origin, source)
+        self.grow(flexvol, volume.id, volume.size)
+
+    def _copy_across(self, flexvol: FlexVol, volume: Volume, origin: FlexVol, source: str) -> None:
+        """By way of a clone, to which no host writes."""
+        with self.draft(origin, volume.id) as still, self.draft(flexvol, volume.id) as arriving:
+            self._files.clone(origin, source, still)
+            self._files.copy((origin, still), (flexvol, arriving))
+            self.finish(flexvol, volume, arriving)
+
+    @contextmanager
+    def draft(self, flexvol: FlexVol, ident: str) -> Iterator[str]:
+        """The name for a file that is gone afterwards, unless it is called otherwise by then.
+
+        What a process that dies leaves, goes when the volume goes.
+        """
+        name = names.making(ident)
+        try:
+            yield name
+        finally:
+            with suppress(OntapError, TemporaryError):
+                self._files.remove(flexvol, name)
+
+    def blank(self, flexvol: FlexVol, name: str, size: int) -> None:
+        """A file of so many GiB, all zeros."""
+        self._files.make(flexvol, name)
+        self._files.grow(flexvol, name, size * GIB)
+
+    def finish(self, flexvol: FlexVol, volume: Volume, draft: str) -> None:
+        """Let the draft be the volume, unless there is one by now."""
+        if not self.exists(flexvol, volume.id):
+            self._files.rename(flexvol, draft, names.volume(volume.id))
+
+    def exists(self, flexvol: FlexVol, volume_id: str) -> bool:
+        """PermanentError when it was released: a late call makes nothing anew."""
+        held = self.held(flexvol, volume_id)
+        if volume_id not in held.volumes and volume_id in held.unmanaged:
+            raise PermanentError(f"Volume {volume_id} was released.")
+        return volume_id in held.volumes
+
+    def grow(self, flexvol: FlexVol, volume_id: str, size: int) -> None:
+        """Make it at least `size` GiB."""
+        if self.present(flexvol, volume_id).volumes[volume_id] < size * GIB:
+            self._files.grow(flexvol, names.volume(volume_id), size * GIB)
+
+    def snapshot(self, flexvol: FlexVol, snapshot: Snapshot) -> None:
+        held = self.held(flexvol, snapshot.volume_id)
+        if snapshot.id in held.snapshots:
+            return
+        if snapshot.id in held.unmanaged:
+            raise PermanentError(f"Snapshot {snapshot.id} was released.")
+        if snapshot.volume_id not in held.volumes:
+            raise PermanentError(f"There is no volume {snapshot.volume_id}.")
+        source, name = names.volume(snapshot.volume_id), names.snapshot_file(snapshot)
+        self._files.clone(flexvol, source, name)
+
+    # Another content
+
+    def may_replace(self, flexvol: FlexVol, volume_id: str, turn: str) -> bool:
+        """Whether the volume may get another content: False, if that turn was served."""
+        held = self.present(flexvol, volume_id)
+        if names.turn(volume_id, turn) in held.turns:
+            return False
+        if held.exports:
+            raise PermanentError(f"Volume {volume_id} is exported.", remedy="Detach it first.")
+        return True
+
+    def replace(self, flexvol: FlexVol, volume_id: str, source: str, turn: str) -> None:
+        """Give the volume the content of a file of the same size, once a turn."""
+        if self.may_replace(flexvol, volume_id, turn):
+            self._files.replace(flexvol, source, names.volume(volume_id))
+            self._files.make(flexvol, names.turn(volume_id, turn))
+
+    def revert(self, flexvol: FlexVol, snapshot: Snapshot, turn: str) -> None:
+        volume_id = snapshot.volume_id
+        if not self.may_replace(flexvol, volume_id, turn):
+            return
+        held = self.present(flexvol, volume_id)
+        frozen, now = held.snapshots.get(snapshot.id), held.volumes[volume_id]
+        if frozen is None:
+            raise PermanentError(f"There is no snapshot {snapshot.id}.")
+        if frozen.size != now:
+            raise PermanentError(
+                f"Volume {volume_id} has {now} bytes, and its snapshot {frozen.size}."
+            )
+        self.replace(flexvol, volume_id, names.snapshot_file(snapshot), turn)
+
+    # Who was told
+
+    def export(self, flexvol: FlexVol, export: Export) -> Export:
+        """Note that the host was told; if it was already, what it was told."""
+        held = self.present(flexvol, export.volume_id)
+        for known in held.exports:
+            if known.host == export.host:
+                return known
+        self._files.make(flexvol, export.name)
+        return export
+
+    def unexport(self, flexvol: FlexVol, volume_id: str, host: str | None = None) -> None:
+        """Take the note of a host away, or of all."""
+        for export in self.held(flexvol, volume_id).exports:
+            if host is None or export.host == host:
+                self._files.remove(flexvol, export.name)
+
+    # The end
+
+    def remove(self, flexvol: FlexVol, volume_id: str) -> None:
+        """The volume's file first: who has it open cannot write to it any more."""
+        held = self.held(flexvol, volume_id)
+        if any(one.volume_id == volume_id for one in held.snapshots.values()):
+            raise PermanentError(f"Volume {volume_id} has snapshots.")
+        if volume_id in held.volumes:
+            self._files.remove(flexvol, names.volume(volume_id))
+        self._remove_notes(flexvol, held)
+
+    def remove_snapshot(self, flexvol: FlexVol, snapshot: Snapshot) -> None:
+        if snapshot.id in self.held(flexvol, snapshot.id).snapshots:
+            self._files.remove(flexvol, names.snapshot_file(snapshot))
+
+    def release(self, flexvol: FlexVol, volume_id: str) -> None:
+        held = self.held(flexvol, volume_id)
+        if any(one.volume_id == volume_id for one in held.snapshots.values()):
+            raise PermanentError(f"Volume {volume_id} has snapshots.")
+        if volume_id in held.volumes:
+            name = names.volume(volume_id)
+            self._files.rename(flexvol, name, names.unmanaged(name))
+        self._remove_notes(flexvol, held)
+
+    def release_snapshot(self, flexvol: FlexVol, snapshot: Snapshot) -> None:
+        if snapshot.id in self.held(flexvol, snapshot.id).snapshots:
+            name = names.snapshot_file(snapshot)
+            self._files.rename(flexvol, name, names.unmanaged(name))
+
+    def _remove_notes(self, flexvol: FlexVol, held: Held) -> None:
+        exports = (export.name for export in held.exports)
+        for name in (*held.making, *held.turns, *exports):
+            self._files.remove(flexvol, name)
