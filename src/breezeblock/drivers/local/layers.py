@@ -16,7 +16,6 @@ import errno
 import fcntl
 import logging
 import os
-import re
 import shutil
 import struct
 import subprocess
@@ -29,6 +28,7 @@ from typing import Literal, cast
 from breezeblock.drivers.base import Image as DiskImage
 from breezeblock.drivers.base import PermanentError, TemporaryError
 from breezeblock.drivers.patience import Told
+from breezeblock.drivers.qemu_convert import run_with_progress
 from breezeblock.exports.files import remove, sync_directory, try_lock
 from breezeblock.exports.storage_daemon import PACKAGES, Image
 from breezeblock.images.qemu_img import bounded
@@ -333,30 +333,3 @@ def _qemu_img(*arguments: str, patience: float | None = None) -> None:
         raise TemporaryError(f"qemu-img {arguments[0]} takes too long.") from error
     if done.returncode != 0:
         raise TemporaryError(f"qemu-img {arguments[0]} failed: {done.stderr.strip()}")
-
-
-_PERCENT = re.compile(rb"\(([0-9.]+)/100%\)")
-
-
-def run_with_progress(command: list[str], told: Told) -> None:
-    """Run `qemu-img … -p`, and tell how far it is. Raises TemporaryError, PermanentError."""
-    try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-    except FileNotFoundError as error:
-        raise PermanentError("qemu-img is not installed.", remedy=f"{PACKAGES}.") from error
-    with process:
-        assert process.stdout is not None
-        last = b""
-        while part := os.read(process.stdout.fileno(), 4096):
-            last = (last + part)[-4096:]
-            found = _PERCENT.findall(part)
-            if found:
-                told(float(found[-1]))
-    if process.returncode != 0:
-        said = _PERCENT.sub(b"", last).decode(errors="replace").strip()
-        raise TemporaryError(f"qemu-img failed: {said}")
