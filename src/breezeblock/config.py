@@ -54,6 +54,9 @@ class Compute(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Name of this compute host; empty: the machine's host name."""
     ip: str = "127.0.0.1"
     """Address that storage backends see this host come from."""
+    initiator: str = ""
+    """Name (IQN) that this host logs in to iSCSI targets with, one for each host; empty:
+    iqn.2026-11.cloud.breezeblock:<name of the compute host>."""
     endpoint: str = ""
     """Compute API as block storage reaches it; empty: http://<compute.listen>:<compute.port>/v2.1."""
     block_storage_endpoint: str = ""
@@ -338,6 +341,9 @@ def _check(config: Config) -> None:
             raise ConfigError(
                 f"configuration: {key}: {url!r} is no URL of {' or '.join(DATABASES)}"
             )
+    initiator = config.compute.initiator
+    if initiator and not re.fullmatch(r"(iqn|eui|naa)\.[A-Za-z0-9.:_-]{1,219}", initiator):
+        raise ConfigError(f"configuration: compute.initiator: {initiator!r} is no iSCSI name")
     try:
         re.compile(config.api.project_id_regex)
     except re.error as error:

@@ -7,7 +7,8 @@ line of one that starts. Each disk is, seen from the guest downwards:
       filter node      f-<28 hex>      stays for as long as the disk is attached: raw, or throttle
                                        where the volume's QoS specs limit it
         protocol node  a-<28 hex>      nbd, file, …: see `transports`; `b-` takes over when the
-                                       storage must be reopened to show a new size
+                                       storage must be reopened to show a new size (`c-`, `d-`:
+                                       when an older one could not be closed yet)
 
 Secrets go to QEMU in files that exist only until it has read them, never on a command line.
 
@@ -42,6 +43,7 @@ class DiskPlan:
     transport: Transport
     limits: Mapping[str, int] = field(default_factory=dict)
     """What QEMU is to keep, in its own words; none: as fast as it goes."""
+    generation: Generation = "a"
 
     @property
     def objects(self) -> tuple[Json, ...]:
@@ -53,10 +55,11 @@ class DiskPlan:
 
     @property
     def nodes(self) -> tuple[Json, Json]:
-        """The protocol node (first generation) and the filter above it."""
+        """The protocol node and the filter above it."""
+        limited, generation = bool(self.limits), self.generation
         return (
-            {**self.transport.options, "node-name": self.names.protocol("a")},
-            filter_node(self.names, "a", read_only=self.read_only, limited=bool(self.limits)),
+            {**self.transport.options, "node-name": self.names.protocol(generation)},
+            filter_node(self.names, generation, read_only=self.read_only, limited=limited),
         )
 
     @property

@@ -11,8 +11,10 @@ import uuid
 from dataclasses import dataclass
 from typing import Literal
 
-Generation = Literal["a", "b"]
-"""Which of two protocol nodes: they take turns when the storage is asked for its size again."""
+Generation = Literal["a", "b", "c", "d"]
+"""Which protocol node. Two take turns when the storage is asked for its size again; a node whose
+server went away may have to stay for a while after its disk is gone."""
+GENERATIONS: tuple[Generation, ...] = ("a", "b", "c", "d")
 
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 _DEVICE_PREFIX = "volume-"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,6 @@ from breezeblock.compute.hypervisor import Hypervisor
 from breezeblock.config import Config
 from breezeblock.model.servers import Server
 from breezeblock.store.store import Store
-
-INITIATOR_NAME = Path("/etc/iscsi/initiatorname.iscsi")
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class LocalHost:
             initrd=Path(compute.initrd) if compute.initrd else None,
             shutdown_timeout=compute.shutdown_timeout,
             detach_timeout=compute.detach_timeout,
-            initiator=iscsi_initiator(INITIATOR_NAME),
+            initiator=iscsi_initiator(config),
         )
 
     def connector(self, device: str | None) -> Mapping[str, Any]:
@@ -51,7 +50,7 @@ class LocalHost:
             "os_type": "linux",
             "ip": self.ip,
             "host": self.name,
-            "multipath": False,
+            "multipath": self.initiator is not None,  # all portals: we take one that is up
             "enforce_multipath": False,
             "do_local_attach": False,
             "mountpoint": device,
@@ -90,11 +89,12 @@ def queue_of(host: str) -> str:
     return f"compute.{host}"
 
 
-def iscsi_initiator(path: Path) -> str | None:
-    """The host's IQN, from open-iscsi's file; None without one."""
-    try:
-        lines = path.read_text().splitlines()
-    except OSError:
-        return None
-    names = [line.partition("=")[2].strip() for line in lines if line.startswith("InitiatorName=")]
-    return names[0] if names else None
+def iscsi_initiator(config: Config) -> str:
+    """The name that this host logs in to iSCSI targets with.
+
+    Not the one of open-iscsi: QEMU logs in by itself, beside the host's own sessions.
+    """
+    if config.compute.initiator:
+        return config.compute.initiator
+    allowed = re.sub(r"[^a-z0-9.:-]+", "-", compute_host(config).lower())
+    return f"iqn.2026-11.cloud.breezeblock:{allowed}"

@@ -16,6 +16,7 @@ import msgspec
 from breezeblock.compute.hypervisor import GuestSpec, HostError
 
 _LONGEST_SOCKET_PATH = 107  # sun_path, unix(7)
+_ABANDONED = ".abandoned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,11 @@ class GuestDirectory:
     def disk(self, volume_id: str) -> DiskDirectory:
         return DiskDirectory(self.path / "disks" / volume_id)
 
+    def abandoned_disks(self) -> list[DiskDirectory]:
+        """The disks of which nodes are left that could not be closed."""
+        notes = sorted((self.path / "disks").glob(f"*/*{_ABANDONED}"))
+        return [DiskDirectory(folder) for folder in dict.fromkeys(one.parent for one in notes)]
+
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
 
@@ -131,9 +137,16 @@ class GuestDirectory:
 
 @dataclass(frozen=True, slots=True)
 class DiskDirectory:
-    """What lies on the host for one attached disk: secrets for a moment, its options for resize."""
+    """What lies on the host for one attached disk: secrets for a moment, its options for resize.
+
+    And, for each node that was left because its server was away, the options that it has.
+    """
 
     path: Path
+
+    @property
+    def volume_id(self) -> str:
+        return self.path.name
 
     @property
     def _options(self) -> Path:
@@ -160,5 +173,27 @@ class DiskDirectory:
             return None
         return msgspec.json.decode(self._options.read_bytes(), type=dict[str, object])
 
+    def abandon(self, node: str, options: dict[str, object]) -> None:
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (self.path / f"{node}{_ABANDONED}").write_bytes(msgspec.json.encode(options))
+
+    def abandoned(self) -> dict[str, dict[str, object]]:
+        """The nodes that were left, and their options."""
+        return {
+            note.name.removesuffix(_ABANDONED): msgspec.json.decode(
+                note.read_bytes(), type=dict[str, object]
+            )
+            for note in sorted(self.path.glob(f"*{_ABANDONED}"))
+        }
+
+    def closed(self, node: str) -> None:
+        """A node that was left is gone at last."""
+        (self.path / f"{node}{_ABANDONED}").unlink(missing_ok=True)
+
     def remove(self) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Forget the disk, but not what of it is left in QEMU."""
+        for path in self.path.glob("*"):
+            if not path.name.endswith(_ABANDONED):
+                path.unlink()
+        if not self.abandoned():
+            shutil.rmtree(self.path, ignore_errors=True)

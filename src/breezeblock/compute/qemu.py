@@ -160,6 +160,7 @@ class QemuHypervisor(Hypervisor):
             names = DiskNames.of(disk.volume_id)
             if names.volume_id in present:
                 return present[names.volume_id].disk.device
+            await qemu_disks.close_abandoned(qmp, directory)
             slot = choose_slot(disk.device, {one.slot for one in present.values()})
             folder = directory.disk(names.volume_id)
             there = await reachable(disk, self._initiator)
@@ -173,6 +174,7 @@ class QemuHypervisor(Hypervisor):
                 async with self._running(uuid) as (directory, qmp):
                     names = DiskNames.of(volume_id)
                     folder = directory.disk(names.volume_id)
+                    await qemu_disks.close_abandoned(qmp, directory)
                     await qemu_disks.unplug(qmp, names, folder, patience)
             except (GuestNotRunning, GuestNotFound):
                 return

@@ -3,25 +3,39 @@
 Called by `qemu`, one call at a time for a guest. Nothing is remembered between calls, so a call
 that was cut short anywhere is made good by calling again: leftovers without a device are removed
 before a disk is plugged, and after it is unplugged.
+
+QEMU flushes when it closes a node, and stands still, the whole guest with it, for as long as it
+waits for the server: ten minutes with NBD, for ever with iSCSI and NFS. Nobody needs that flush:
+the device is gone, and what it wrote was acknowledged. So a node whose server is away is told to
+give up first (NBD), or is left where it is (iSCSI and NFS know no giving up), without a disk and
+with nothing to write, until its server answers again: each later attach or detach has a look.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from breezeblock.compute.block_devices import THROTTLE, DiskPlan, filter_node
 from breezeblock.compute.device_names import device_name
-from breezeblock.compute.disk_names import DiskNames, Generation, volume_of_device
-from breezeblock.compute.guest_directory import DiskDirectory
+from breezeblock.compute.disk_names import (
+    GENERATIONS,
+    DiskNames,
+    Generation,
+    volume_of_device,
+)
+from breezeblock.compute.guest_directory import DiskDirectory, GuestDirectory
 from breezeblock.compute.hypervisor import AttachedDisk, HostError
-from breezeblock.compute.nbd_probe import server_answers
 from breezeblock.compute.qmp import Monitor, Refused
+from breezeblock.compute.storage_answers import answers, bottom
 
 _DEVICES = "/machine/peripheral"
+_REMOTE = ("nbd", "iscsi", "nfs")
+_NO_SUCH_LUN = "LOGICAL_UNIT_NOT_SUPPORTED"
 _ASK_AGAIN = 3.0
 """Seconds after which a guest is asked again for a disk: one that was booting did not hear it."""
 
@@ -54,6 +68,8 @@ async def plugged(monitor: Monitor) -> dict[str, Plugged]:
 async def plug(monitor: Monitor, plan: DiskPlan, directory: DiskDirectory) -> None:
     """Plug a disk that the guest does not have; all or nothing."""
     await remove_leftovers(monitor, plan.names, directory)
+    await _remove_objects(monitor, plan.names.objects)
+    plan = replace(plan, generation=await _free_generation(monitor, plan.names))
     try:
         with_secrets = dict(plan.transport.secrets)
         directory.write_secrets(with_secrets)
@@ -125,35 +141,92 @@ async def _remove_device(monitor: Monitor, names: DiskNames, patience: float) ->
 
 
 async def remove_leftovers(monitor: Monitor, names: DiskNames, directory: DiskDirectory) -> None:
-    """Remove all that belongs to the volume but the device, which must be gone."""
+    """Remove all that belongs to the volume but the device, which must be gone.
+
+    The filter goes first and in any case: without a device it has no right to write, so it does
+    not ask the node below to flush.
+    """
     present = await _nodes(monitor)
-    protocols = [one for one in (names.protocol("a"), names.protocol("b")) if one in present]
-    options = directory.options() or {}
-    if options.get("driver") == "nbd" and not await _reachable(monitor, names, options):
-        # QEMU flushes when it closes a node, and stands still, the whole guest with it, for as long
-        # as it waits for the server: ten minutes here. Nobody needs that flush: the device is gone.
-        connections = [{"type": "block-node", "node-name": node} for node in protocols]
-        await _must(monitor, "yank", instances=connections)
-    for node in (names.probe, names.filter, *protocols):
+    for node in (names.probe, names.filter):
         if node in present:
             await _must(monitor, "blockdev-del", node_name=node)
-    helpers = await monitor.execute("qom-list", path="/objects")
-    for helper in names.objects:
-        if any(child["name"] == helper for child in helpers):
-            await _must(monitor, "object-del", id=helper)
+    protocols = await _protocols(monitor, names, directory)
+    options = directory.options()
+    if protocols and options and not await _reachable(monitor, names, options):
+        if options["driver"] == "nbd":
+            connections = [{"type": "block-node", "node-name": node} for node in protocols]
+            await _must(monitor, "yank", instances=connections)
+        else:
+            for node in protocols:
+                directory.abandon(node, options)
+            protocols = []
+    for node in protocols:
+        await _must(monitor, "blockdev-del", node_name=node)
+    # What was left needs its password, for us to find out whether it could log in again.
+    needed = {names.secret} if directory.abandoned() else set()
+    await _remove_objects(monitor, [one for one in names.objects if one not in needed])
     directory.remove()
 
 
-async def _reachable(monitor: Monitor, names: DiskNames, options: dict[str, Any]) -> bool:
-    """Whether the server is there and still offers the export: tried with a second connection."""
-    if not await server_answers(options["server"]):
+async def close_abandoned(monitor: Monitor, guest: GuestDirectory) -> None:
+    """Close the nodes that earlier detaches had to leave, as far as their servers are back."""
+    for directory in guest.abandoned_disks():
+        names = DiskNames.of(directory.volume_id)
+        for node, options in directory.abandoned().items():
+            if node in await _nodes(monitor):
+                if not await _reachable(monitor, names, options):
+                    continue
+                await _must(monitor, "blockdev-del", node_name=node)
+            directory.closed(node)
+        if not directory.abandoned() and directory.options() is None:
+            await _remove_objects(monitor, [names.secret])
+            directory.remove()
+
+
+async def _remove_objects(monitor: Monitor, objects: Sequence[str]) -> None:
+    present = {child["name"] for child in await monitor.execute("qom-list", path="/objects")}
+    for helper in objects:
+        if helper in present:
+            await _must(monitor, "object-del", id=helper)
+
+
+async def _protocols(monitor: Monitor, names: DiskNames, directory: DiskDirectory) -> list[str]:
+    """The volume's protocol nodes, without those that were left behind."""
+    present, abandoned = await _nodes(monitor), directory.abandoned()
+    known = (names.protocol(generation) for generation in GENERATIONS)
+    return [node for node in known if node in present and node not in abandoned]
+
+
+async def _free_generation(monitor: Monitor, names: DiskNames) -> Generation:
+    """One that no node has; HostError when sessions that cannot be closed have them all."""
+    present = await _nodes(monitor)
+    for generation in GENERATIONS:
+        if names.protocol(generation) not in present:
+            return generation
+    raise HostError(
+        f"{len(GENERATIONS)} connections to volume {names.volume_id} are left from earlier attaches"
+        " whose storage went away.",
+        remedy="They are closed when that storage answers again, or when the guest is stopped.",
+        temporary=True,
+    )
+
+
+async def _reachable(monitor: Monitor, names: DiskNames, options: Mapping[str, Any]) -> bool:
+    """Whether the server is there and still lets us in: tried with a second connection.
+
+    A target that lets us in and has the LUN no more says so to a flush, too, at once.
+    """
+    node = bottom(options)
+    if node["driver"] not in _REMOTE:
+        return True
+    if not await answers(options):
         return False
-    probe = {**options, "reconnect-delay": 0, "node-name": names.probe}
+    probe = {key: value for key, value in node.items() if key not in ("reconnect-delay", "discard")}
     try:
-        await monitor.execute("blockdev-add", **probe)
+        await monitor.execute("blockdev-add", **{**probe, "read-only": True}, node_name=names.probe)
         await monitor.execute("blockdev-del", node_name=names.probe)
-    except Refused:
-        return False
+    except Refused as refusal:
+        return _NO_SUCH_LUN in refusal.text
     return True
 
 
@@ -175,10 +248,15 @@ async def grow(monitor: Monitor, names: DiskNames, directory: DiskDirectory, wan
             f"How volume {names.volume_id} was attached is not known any more.",
             remedy="Detach it and attach it again: the guest then sees its size.",
         )
+    if options["driver"] == "qcow2":
+        raise HostError(
+            "A qcow2 file that a guest has open cannot be seen to grow.",
+            remedy="Detach the volume and attach it again: the guest then sees its size.",
+        )
     if "filename" in options:
         present = _size_on_host(Path(str(options["filename"])))
     else:
-        present = await _ask_server(monitor, names, options, shown)
+        present = await _ask_server(monitor, names, directory, shown)
     if present > shown:
         await _must(monitor, "block_resize", node_name=names.filter, size=present)
     if present < wanted:
@@ -196,37 +274,45 @@ def _size_on_host(path: Path) -> int:
 
 
 async def _ask_server(
-    monitor: Monitor, names: DiskNames, options: dict[str, Any], shown: int
+    monitor: Monitor, names: DiskNames, directory: DiskDirectory, shown: int
 ) -> int:
     """Learn the present size over a second connection, and move the filter onto it when it grew.
 
-    An idle NBD client keeps the size of the day it connected; the guest does not notice the move.
+    An idle client keeps the size of the day it connected; the guest does not notice the move.
     """
-    old = await _generation_in_use(monitor, names)
-    new: Generation = "a" if old == "b" else "b"
-    await _must(monitor, "blockdev-add", **options, node_name=names.protocol(new))
+    options = directory.options() or {}
+    if not await answers(options):
+        raise HostError(
+            f"The storage of volume {names.volume_id} does not answer.",
+            remedy="See that its server or its portal is up and reachable from this host.",
+            temporary=True,
+        )
+    old = await _node_in_use(monitor, names, directory)
+    generation = await _free_generation(monitor, names)
+    new = names.protocol(generation)
+    await _must(monitor, "blockdev-add", **options, node_name=new)
     nodes = await _nodes(monitor)
-    present = _size(nodes[names.protocol(new)])
+    present = _size(nodes[new])
     if present > shown:
         limited = nodes[names.filter]["drv"] == THROTTLE
-        above = filter_node(names, new, read_only=bool(options["read-only"]), limited=limited)
+        read_only = bool(options["read-only"])
+        above = filter_node(names, generation, read_only=read_only, limited=limited)
         await _must(monitor, "blockdev-reopen", options=[above])
-    await _must(monitor, "blockdev-del", node_name=names.protocol(old if present > shown else new))
+    await _must(monitor, "blockdev-del", node_name=old if present > shown else new)
     return present
 
 
-async def _generation_in_use(monitor: Monitor, names: DiskNames) -> Generation:
+async def _node_in_use(monitor: Monitor, names: DiskNames, directory: DiskDirectory) -> str:
     """The protocol node below the filter; a second one, left by a grow that was cut short, goes.
 
     QEMU refuses to delete a node that is in use.
     """
-    generations: tuple[Generation, ...] = ("a", "b")
-    present = [one for one in generations if names.protocol(one) in await _nodes(monitor)]
-    for generation in present if len(present) > 1 else ():
+    present = await _protocols(monitor, names, directory)
+    for node in present if len(present) > 1 else ():
         try:
-            await monitor.execute("blockdev-del", node_name=names.protocol(generation))
+            await monitor.execute("blockdev-del", node_name=node)
         except Refused:
-            return generation
+            return node
     return present[-1]
 
 

@@ -11,11 +11,26 @@ from dataclasses import replace
 
 from breezeblock.compute import iscsi_paths
 from breezeblock.compute.block_devices import kind_and_data
-from breezeblock.compute.hypervisor import Disk
+from breezeblock.compute.hypervisor import Disk, HostError
+from breezeblock.compute.storage_answers import nfs_answers
+from breezeblock.compute.transports import nfs
 from breezeblock.compute.transports.base import Data, Json
+
+
+async def _nfs(data: Data, _initiator: str | None) -> Json:
+    host, _ = nfs.server_and_folder(data)
+    if not await nfs_answers(host):
+        raise HostError(
+            f"The NFS server {host} does not answer.",
+            remedy="See that it is up and reachable from this host.",
+            temporary=True,
+        )
+    return dict(data)
+
 
 _WAYS: Mapping[str, Callable[[Data, str | None], Awaitable[Json]]] = {
     "iscsi": iscsi_paths.settled,
+    "nfs": _nfs,
 }
 
 

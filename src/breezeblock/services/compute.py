@@ -20,7 +20,7 @@ from breezeblock.compute.api.application import Application
 from breezeblock.compute.api.policy import DEFAULTS
 from breezeblock.compute.api.routes import ROUTES
 from breezeblock.compute.block_storage import BlockStorage, open_block_storage
-from breezeblock.compute.doors import Doors, LocalHost, compute_host
+from breezeblock.compute.doors import Doors, LocalHost, compute_host, iscsi_initiator
 from breezeblock.compute.explain import explain
 from breezeblock.compute.hypervisor import Hypervisor
 from breezeblock.compute.late import overtaken
@@ -60,7 +60,9 @@ async def start_compute(
     stack.push_async_callback(storage.close)
     local = None
     if "compute-agent" in process.roles:
-        runs = hypervisor or QemuHypervisor(config.data_dir / GUESTS, config.compute.accelerator)
+        runs = hypervisor or QemuHypervisor(
+            config.data_dir / GUESTS, config.compute.accelerator, iscsi_initiator(config)
+        )
         local = LocalHost.of(config, runs)
     doors = Doors(store, storage, local)
     engine = Engine(

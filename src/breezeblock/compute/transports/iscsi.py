@@ -8,7 +8,8 @@
 
 A guest whose portal goes away waits. libiscsi goes back to the same portal as soon as it answers
 again, however long that takes, and repeats what was under way: nothing is lost. It does not change
-to another portal: that takes a detach and an attach, which choose anew.
+to another portal: that takes a detach and an attach, which choose anew. A guest with requests under
+way gives the disk back only when they are answered, or when it is stopped.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ _NAME = re.compile(r"(iqn|eui|naa)\.[A-Za-z0-9.:_-]{1,219}")
 _PORTAL = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._-]+)(:(?P<port>[0-9]{1,5}))?")
 _DEFAULT_PORT = "3260"
 _SECRET_FILE = "chap"
+REQUEST_TIMEOUT = 20
+"""Seconds after which a request is given up on a connection, and sent again on a new one. Without
+it, closing a session whose target hangs would never end."""
 
 
 def transport(data: Data, names: DiskNames, near: Near) -> Transport:
@@ -34,6 +38,7 @@ def transport(data: Data, names: DiskNames, near: Near) -> Transport:
         "target": iscsi_name(required(data, "iscsi", "target_iqn")),
         "lun": lun_number(required(data, "iscsi", "target_lun")),
         "initiator-name": iscsi_name(near.initiator or ""),
+        "timeout": REQUEST_TIMEOUT,
     }
     chap = credentials(data)
     if chap is None:

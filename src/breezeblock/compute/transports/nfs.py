@@ -20,7 +20,7 @@ _EXPORT = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9._-]+)):
 
 
 def transport(data: Data, _names: DiskNames, _near: Near) -> Transport:
-    host, folder = _export(required(data, "nfs", "export"))
+    host, folder = server_and_folder(data)
     name = str(required(data, "nfs", "name"))
     if ".." in name.split("/") or "\0" in name:
         raise HostError(f"{name[:100]!r} is no file of the export.")
@@ -38,8 +38,9 @@ def transport(data: Data, _names: DiskNames, _near: Near) -> Transport:
     raise HostError(f"This host cannot attach a file of format {str(kind)[:50]!r} over NFS.")
 
 
-def _export(export: object) -> tuple[str, str]:
-    parts = _EXPORT.fullmatch(str(export))
+def server_and_folder(data: Data) -> tuple[str, str]:
+    export = str(required(data, "nfs", "export"))
+    parts = _EXPORT.fullmatch(export)
     if parts is None:
-        raise HostError(f"{str(export)[:100]!r} is no NFS export: server:/path is.")
+        raise HostError(f"{export[:100]!r} is no NFS export: server:/path is.")
     return parts["v6"] or parts["host"], parts["path"]
