@@ -20,7 +20,7 @@ GIB = 1 << 30
 FLEXVOL_FIELDS = (
     *("name", "uuid", "style", "svm.name", "aggregates.name", "nas.path", "guarantee.type"),
     *("space.size", "space.available", "space.afs_total", "encryption.enabled"),
-    *("efficiency.state", "efficiency.compression"),
+    *("efficiency.state", "efficiency.compression", "snapshot_directory_access_enabled"),
 )
 AGGREGATE_FIELDS = (
     *("name", "home_node.name", "block_storage.primary.raid_type", "block_storage.storage_type"),
@@ -70,6 +70,7 @@ class FlexVol(msgspec.Struct, frozen=True):
     space: _Space = _Space()
     encryption: _Encryption = _Encryption()
     efficiency: _Efficiency = _Efficiency()
+    snapshot_directory_access_enabled: bool = True
 
 
 class _Raid(msgspec.Struct, frozen=True):
@@ -179,7 +180,7 @@ def _of_flexvol(flexvol: FlexVol, array: Array) -> dict[str, Any]:
         "netapp_flexvol_encryption": _word(flexvol.encryption.enabled),
         "netapp_is_flexgroup": _word(flexvol.style == "flexgroup"),
         "QoS_support": array.qos,
-        "consistent_group_snapshot_enabled": True,
+        "consistent_group_snapshot_enabled": flexvol.snapshot_directory_access_enabled,
     }
     if array.mirrored is not None:
         mirrored = f"{flexvol.svm.name}:{flexvol.name}" in array.mirrored

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from breezeblock.drivers.base import PermanentError, Volume
+from breezeblock.drivers.base import PermanentError, TemporaryError, Volume
 from breezeblock.drivers.netapp.client import NO_SUCH_ENTRY, JobLost, Ontap, OntapError
 from breezeblock.drivers.netapp.qos_rules import GROUP, GROUP_IS_ADAPTIVE, Limits, Shared, wanted
 
 PATH = "/storage/qos/policies"
 NAME_TAKEN = 8454154
 NO_SUCH_POLICY = 8454243
+IN_USE = 8454158
 FIELDS = ("name", "fixed", "adaptive")
 NO_POLICY = ""
 """What a LUN's `qos_policy.name` is set to so that it has none."""
@@ -87,8 +88,12 @@ class PolicyGroups:
         try:
             self._ontap.delete(f"{PATH}/{group['uuid']}", job=True)
         except OntapError as error:
+            if error.code == IN_USE:
+                raise TemporaryError("A policy group of the volume is still in use.") from error
             if error.code not in (NO_SUCH_POLICY, NO_SUCH_ENTRY):
                 raise
+        except JobLost:
+            return  # the next one who looks for it sees whether it is gone
 
     def _named(self, pattern: str) -> list[dict[str, Any]]:
         query = {"name": pattern, "svm.name": self._svm}
