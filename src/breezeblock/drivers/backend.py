@@ -17,12 +17,12 @@ from breezeblock.drivers.base import BackendConfig, BackendStats, Driver
 T = TypeVar("T")
 
 
-def load_driver(name: str) -> type[Driver]:
-    """The driver class registered under this name. Raises ValueError that lists what there is."""
+def load_driver(name: str) -> Callable[[BackendConfig], Driver]:
+    """What makes the driver registered under this name. Raises ValueError that lists all."""
     known = {point.name: point for point in entry_points(group="breezeblock.drivers")}
     if name not in known:
         raise ValueError(f"there is no driver {name!r}; known: {', '.join(sorted(known))}")
-    driver: type[Driver] = known[name].load()
+    driver: Callable[[BackendConfig], Driver] = known[name].load()
     return driver
 
 

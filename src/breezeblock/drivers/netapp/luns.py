@@ -29,6 +29,9 @@ SAME_SIZE = frozenset({1254226, 5374892})
 CLONE_FAILED = 13565952
 """Above all for "Device busy": too many clones of one LUN at the same time."""
 CLONE_PAUSES = (0.2, 0.5, 1.0, 2.0)
+COPYING = "copy.source.progress"
+COPY_FAILED = ("failed", "paused_error", "paused_admin", "paused")
+COPY_POLL = 1.0
 FIELDS = (
     *("uuid", "name", "serial_number", "comment", "space.size", "space.guarantee.requested"),
     *("qos_policy.name", "create_time", "status.mapped"),
@@ -122,9 +125,9 @@ class Luns:
         with _as_said():
             return self._post({"name": name.path, "space.size": size, **settings})
 
-    def clone(self, name: Name, source: Lun, settings: Mapping[str, Any]) -> Lun:
-        """A LUN with the content that the source has now. Raises Exists, Gone (the source)."""
-        body = {"name": name.path, "clone.source.name": source.path, **settings}
+    def clone(self, name: Name, source: str, settings: Mapping[str, Any]) -> Lun:
+        """A LUN with the content that the source, a path, has now. Raises Exists, Gone."""
+        body = {"name": name.path, "clone.source.name": source, **settings}
         for pause in (*CLONE_PAUSES, None):
             try:
                 with _as_said():
@@ -138,6 +141,22 @@ class Luns:
                     ) from error
                 time.sleep(pause)
         raise AssertionError("not reached")
+
+    def copy(self, name: Name, source: Lun) -> Lun:
+        """A LUN in another FlexVol with the content that the source has now; takes long.
+
+        Raises Exists, Gone (the source, or the copy).
+        """
+        with _as_said():
+            made = self._post({"name": name.path, "copy.source.name": source.path})
+            while True:
+                found = self._client.get(f"{LUNS}/{made.uuid}", fields=(COPYING,))
+                progress = _inside(found, "copy", "source", "progress")
+                if progress.get("state", "complete") == "complete":
+                    return made
+                if progress["state"] in COPY_FAILED:
+                    raise TemporaryError("The storage array could not copy the volume.")
+                time.sleep(COPY_POLL)
 
     def _post(self, body: Mapping[str, Any]) -> Lun:
         made = self._client.post(LUNS, body, returning=True)
@@ -185,6 +204,12 @@ class Luns:
                 return False
             raise
         return True
+
+
+def _inside(found: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
+    for key in keys:
+        found = found.get(key) or {}
+    return found
 
 
 @contextmanager
