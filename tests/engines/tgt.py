@@ -11,13 +11,12 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.engines.process import EngineMissing, PrivateServer, free_port
+from tests.engines.process import EngineMissing, PrivateServer
 
 _TGTD = Path("/usr/sbin/tgtd")
 _FIRST_LUN = 1  # LUN 0 is tgt's controller
@@ -30,7 +29,6 @@ class Unit:
     lun: int
     path: Path
     serial: str
-    wwn: str
 
 
 class Tgt(PrivateServer):
@@ -70,7 +68,7 @@ class Tgt(PrivateServer):
         path = self.home / f"{volume_id}.raw"
         path.touch()
         os.truncate(path, size)
-        unit = Unit(lun, path, f"SN{self.port:05}{lun:05}", f"600a0980{self.port:08x}{lun:016x}")
+        unit = Unit(lun, path, f"SN{self.port:05}{lun:05}")
         self._units[volume_id] = unit
         self._serve(unit)
         return self.connection_info(volume_id)
@@ -88,7 +86,6 @@ class Tgt(PrivateServer):
             "auth_username": self.user,
             "auth_password": self.password,
             "lun_serial": unit.serial,
-            "wwn": unit.wwn,
         }
         return {"driver_volume_type": "iscsi", "data": data}
 
@@ -96,25 +93,17 @@ class Tgt(PrivateServer):
         return self._units[volume_id].path
 
     def grow(self, volume_id: str, size: int) -> None:
-        """Under open sessions, as an array does it."""
+        """Under open sessions; hosts that ask in this moment are told that it is not ready."""
         unit = self._units[volume_id]
         os.truncate(unit.path, size)
-        self._update(unit, f"path={unit.path}")
+        for change in ("online=0", f"path={unit.path}", "online=1"):
+            self._update(unit, change)
 
     def withdraw(self, volume_id: str) -> None:
         """Take the logical unit away, also from hosts that have it open."""
         unit = self._units.pop(volume_id)
         self._tell("update", "logicalunit", lun=unit.lun, params="online=0")
         self._tell("delete", "logicalunit", lun=unit.lun)
-
-    @contextmanager
-    def black_hole(self) -> Iterator[None]:
-        """Frozen for a moment: connections are accepted by the kernel, nothing is answered."""
-        self.pause()
-        try:
-            yield
-        finally:
-            self.resume()
 
     def _serve(self, unit: Unit) -> None:
         self._tell("new", "logicalunit", lun=unit.lun, backing_store=unit.path, bstype="rdwr")
@@ -152,6 +141,3 @@ class Tgt(PrivateServer):
             capture_output=True,
         )
         return done.returncode == 0
-
-
-__all__ = ["Tgt", "Unit", "free_port"]
