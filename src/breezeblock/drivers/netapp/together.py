@@ -124,7 +124,7 @@ class Together:
         there = names.volume(f"{snapshot.pool}/.snapshot/{moment}", snapshot.volume_id)
         settings = {"comment": mark.comment, "space.guarantee.requested": False}
         try:
-            return [self._luns.clone(name, Lun(uuid="", path=there.path), settings)]
+            return [self._luns.clone(name, there.path, settings)]
         except Exists:
             return []
         except Gone:
