@@ -18,6 +18,7 @@ from breezeblock.drivers.netapp.luns import CLONE_FAILED
 from breezeblock.drivers.netapp.nfs_names import File
 
 NO_SUCH_FILE = 6684674
+NO_POLICY = "none"
 BUSY = "The storage array is busy with copies of the same volume."
 ZERO = b"\0"
 
@@ -42,7 +43,7 @@ class Files:
         return [File(one.name, one.size) for one in found if one.type == "file"]
 
     def find(self, flexvol: FlexVol, name: str) -> File | None:
-        return next(iter(self.named(flexvol, name)), None)
+        return next((file for file in self.named(flexvol, name) if file.name == name), None)
 
     def make(self, flexvol: FlexVol, name: str) -> None:
         """A file of one byte, a zero."""
@@ -79,6 +80,11 @@ class Files:
     def replace(self, flexvol: FlexVol, source: str, name: str) -> None:
         """Give a file the content of another one, at once."""
         self._clone(flexvol, source, name, overwrite_destination=True)
+
+    def limit(self, flexvol: FlexVol, name: str, policy: str) -> None:
+        """Let a policy group hold for it; none if the name is empty."""
+        body = {"qos_policy": {"name": policy or NO_POLICY}}
+        self._ontap.patch(_path(flexvol, name), body, job=True)
 
     def copy(self, source: tuple[FlexVol, str], destination: tuple[FlexVol, str]) -> None:
         """Copy a file to another FlexVol; nobody writes to it meanwhile."""

@@ -5,6 +5,7 @@ The names are all that the array keeps for us, so what must be known of a volume
     volume-<id>                          a volume: a raw disk
     snapshot-<id>-of-<volume>            a snapshot: a clone of that file
     unmanaged-volume-<id>, unmanaged-snapshot-<id>-of-<volume>   what was released
+    .breezeblock-new-<id>                the volume is being made
     .breezeblock-making-<id>-<chance>    a content that one process is making
     .breezeblock-export-<id>@<address>@<host>   the host was told to reach the volume there
     .breezeblock-turn-<id>@<turn>        an overwrite or revert that was served
@@ -17,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
 
@@ -27,6 +28,7 @@ _ID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _OURS = ".breezeblock-"
 _VOLUME = re.compile(rf"(?P<unmanaged>unmanaged-)?volume-(?P<id>{_ID})")
 _SNAPSHOT = re.compile(rf"(?P<unmanaged>unmanaged-)?snapshot-(?P<id>{_ID})-of-(?P<volume>{_ID})")
+_NEW = re.compile(rf"{re.escape(_OURS)}new-(?P<id>{_ID})")
 _MAKING = re.compile(rf"{re.escape(_OURS)}making-(?P<id>{_ID})-[0-9a-f]+")
 _EXPORT = re.compile(rf"{re.escape(_OURS)}export-(?P<id>{_ID})@(?P<address>[^@]+)@(?P<host>[^@]+)")
 _TURN = re.compile(rf"{re.escape(_OURS)}turn-(?P<id>{_ID})@(?P<turn>[0-9a-f]+)")
@@ -70,11 +72,13 @@ class Frozen:
 class Held:
     """What a list of files says; sizes in bytes.
 
-    `making` and `turns` are names of files; `unmanaged` the ids of what was released.
+    `new` are the volumes that are being made; `making` and `turns` names of files; `unmanaged` the
+    ids of what was released.
     """
 
-    volumes: dict[str, int] = field(default_factory=dict)
-    snapshots: dict[str, Frozen] = field(default_factory=dict)
+    volumes: Mapping[str, int] = field(default_factory=dict)
+    snapshots: Mapping[str, Frozen] = field(default_factory=dict)
+    new: frozenset[str] = frozenset()
     exports: tuple[Export, ...] = ()
     making: tuple[str, ...] = ()
     turns: tuple[str, ...] = ()
@@ -93,6 +97,10 @@ def unmanaged(name: str) -> str:
     return f"unmanaged-{name}"
 
 
+def new(volume_id: str) -> str:
+    return f"{_OURS}new-{volume_id}"
+
+
 def making(ident: str) -> str:
     return f"{_OURS}making-{ident}-{uuid.uuid4().hex[:12]}"
 
@@ -101,40 +109,41 @@ def turn(volume_id: str, name: str) -> str:
     return f"{_OURS}turn-{volume_id}@{hashlib.sha256(name.encode()).hexdigest()[:32]}"
 
 
+def is_ours(name: str) -> bool:
+    """Whether the file is a volume or snapshot of ours, or a note."""
+    return is_hidden(name) or any(
+        found is not None and not found["unmanaged"]
+        for found in (_VOLUME.fullmatch(name), _SNAPSHOT.fullmatch(name))
+    )
+
+
 def is_hidden(name: str) -> bool:
     """Whether it is one of the files that only this driver looks at."""
     return name.startswith(_OURS)
 
 
 def held(files: Iterable[File]) -> Held:
-    """Sort the files that are ours. One byte is less than a volume: that one is being made."""
-    found = Held()
-    exports, making, turns, released = [], [], [], set()
-    for file in files:
-        if parts := _VOLUME.fullmatch(file.name):
-            if parts["unmanaged"]:
-                released.add(parts["id"])
-            else:
-                found.volumes[parts["id"]] = file.size
-        elif parts := _SNAPSHOT.fullmatch(file.name):
-            if parts["unmanaged"]:
-                released.add(parts["id"])
-            else:
-                one = Frozen(parts["id"], parts["volume"], file.size)
-                found.snapshots[one.id] = one
-        elif parts := _EXPORT.fullmatch(file.name):
-            exports.append(Export(parts["id"], unquote(parts["address"]), unquote(parts["host"])))
-        elif _MAKING.fullmatch(file.name):
-            making.append(file.name)
-        elif _TURN.fullmatch(file.name):
-            turns.append(file.name)
+    """Sort the files that are ours."""
+    sizes = {file.name: file.size for file in files}
+    volumes = [found for found in map(_VOLUME.fullmatch, sizes) if found]
+    snapshots = [found for found in map(_SNAPSHOT.fullmatch, sizes) if found]
+    exports = [
+        Export(found["id"], unquote(found["address"]), unquote(found["host"]))
+        for found in map(_EXPORT.fullmatch, sorted(sizes))
+        if found
+    ]
     return Held(
-        found.volumes,
-        found.snapshots,
-        tuple(sorted(exports, key=lambda one: one.name)),
-        tuple(making),
-        tuple(turns),
-        frozenset(released),
+        volumes={one["id"]: sizes[one[0]] for one in volumes if not one["unmanaged"]},
+        snapshots={
+            one["id"]: Frozen(one["id"], one["volume"], sizes[one[0]])
+            for one in snapshots
+            if not one["unmanaged"]
+        },
+        unmanaged=frozenset(one["id"] for one in (*volumes, *snapshots) if one["unmanaged"]),
+        new=frozenset(found["id"] for found in map(_NEW.fullmatch, sizes) if found),
+        exports=tuple(exports),
+        making=tuple(filter(_MAKING.fullmatch, sizes)),
+        turns=tuple(filter(_TURN.fullmatch, sizes)),
     )
 
 

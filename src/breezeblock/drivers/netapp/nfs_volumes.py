@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from breezeblock.drivers.base import PermanentError, Snapshot, TemporaryError, Volume
+from breezeblock.drivers.base import PermanentError, Snapshot, TemporaryError
 from breezeblock.drivers.netapp import nfs_names as names
 from breezeblock.drivers.netapp.client import OntapError
 from breezeblock.drivers.netapp.facts import FlexVol
@@ -39,64 +39,64 @@ class NfsVolumes:
 
     # Making
 
-    def make(self, flexvol: FlexVol, volume: Volume) -> None:
-        """An empty volume, unless it is there."""
-        if not self.exists(flexvol, volume.id):
-            self._files.make(flexvol, names.volume(volume.id))
-        self.grow(flexvol, volume.id, volume.size)
+    @contextmanager
+    def making(self, flexvol: FlexVol, volume_id: str) -> Iterator[None]:
+        """As long as the body has not ended well, here or in a later call, the volume is one that
+        is being made: `is_made` says no, and inventories do not list it."""
+        self._files.make(flexvol, names.new(volume_id))
+        yield
+        self._files.remove(flexvol, names.new(volume_id))
 
-    def copy(self, flexvol: FlexVol, volume: Volume, origin: FlexVol, source: str) -> None:
-        """A volume with the content of a file, unless it is there."""
-        if not self.exists(flexvol, volume.id):
-            if self._files.find(origin, source) is None:
-                raise PermanentError("What the volume is to be made from is not there.")
-            if origin.uuid == flexvol.uuid:
-                self._files.clone(flexvol, source, names.volume(volume.id))
-            else:
-                self._copy_across(flexvol, volume, origin, source)
-        self.grow(flexvol, volume.id, volume.size)
+    def is_made(self, flexvol: FlexVol, volume_id: str) -> bool:
+        """PermanentError when it was released: a late call makes nothing anew."""
+        held = self.held(flexvol, volume_id)
+        if volume_id not in held.volumes and volume_id in held.unmanaged:
+            raise PermanentError(f"Volume {volume_id} was released.")
+        return volume_id in held.volumes and volume_id not in held.new
 
-    def _copy_across(self, flexvol: FlexVol, volume: Volume, origin: FlexVol, source: str) -> None:
-        """By way of a clone, to which no host writes."""
-        with self.draft(origin, volume.id) as still, self.draft(flexvol, volume.id) as arriving:
+    def make(self, flexvol: FlexVol, volume_id: str) -> None:
+        """An empty file for the volume; it is grown afterwards."""
+        self._files.make(flexvol, names.volume(volume_id))
+
+    def copy(self, flexvol: FlexVol, volume_id: str, origin: FlexVol, source: str) -> None:
+        """A file for the volume with the content of another one, unless it is there."""
+        if volume_id in self.held(flexvol, volume_id).volumes:
+            return
+        if self._files.find(origin, source) is None:
+            raise PermanentError("What the volume is to be made from is not there.")
+        if origin.uuid == flexvol.uuid:
+            self._files.clone(flexvol, source, names.volume(volume_id))
+            return
+        # By way of a clone, to which no host writes.
+        with self.draft(origin, volume_id) as still, self.draft(flexvol, volume_id) as arriving:
             self._files.clone(origin, source, still)
             self._files.copy((origin, still), (flexvol, arriving))
-            self.finish(flexvol, volume, arriving)
+            self._files.clone(flexvol, arriving, names.volume(volume_id))
 
     @contextmanager
-    def draft(self, flexvol: FlexVol, ident: str) -> Iterator[str]:
-        """The name for a file that is gone afterwards, unless it is called otherwise by then.
+    def draft(self, flexvol: FlexVol, volume_id: str, size: int = 0) -> Iterator[str]:
+        """The name of a file that is gone afterwards; of `size` GiB, or not there yet.
 
-        What a process that dies leaves, goes when the volume goes.
+        What a process leaves that dies, goes when the volume goes.
         """
-        name = names.making(ident)
+        name = names.making(volume_id)
         try:
+            if size:
+                self._files.make(flexvol, name)
+                self._files.grow(flexvol, name, size * GIB)
             yield name
         finally:
             with suppress(OntapError, TemporaryError):
                 self._files.remove(flexvol, name)
 
-    def blank(self, flexvol: FlexVol, name: str, size: int) -> None:
-        """A file of so many GiB, all zeros."""
-        self._files.make(flexvol, name)
-        self._files.grow(flexvol, name, size * GIB)
-
-    def finish(self, flexvol: FlexVol, volume: Volume, draft: str) -> None:
-        """Let the draft be the volume, unless there is one by now."""
-        if not self.exists(flexvol, volume.id):
-            self._files.rename(flexvol, draft, names.volume(volume.id))
-
-    def exists(self, flexvol: FlexVol, volume_id: str) -> bool:
-        """PermanentError when it was released: a late call makes nothing anew."""
-        held = self.held(flexvol, volume_id)
-        if volume_id not in held.volumes and volume_id in held.unmanaged:
-            raise PermanentError(f"Volume {volume_id} was released.")
-        return volume_id in held.volumes
-
     def grow(self, flexvol: FlexVol, volume_id: str, size: int) -> None:
         """Make it at least `size` GiB."""
         if self.present(flexvol, volume_id).volumes[volume_id] < size * GIB:
             self._files.grow(flexvol, names.volume(volume_id), size * GIB)
+
+    def limit(self, flexvol: FlexVol, volume_id: str, policy: str) -> None:
+        """Let the policy group of that name hold for the volume; none if it is empty."""
+        self._files.limit(flexvol, names.volume(volume_id), policy)
 
     def snapshot(self, flexvol: FlexVol, snapshot: Snapshot) -> None:
         held = self.held(flexvol, snapshot.volume_id)
@@ -188,5 +188,5 @@ class NfsVolumes:
 
     def _remove_notes(self, flexvol: FlexVol, held: Held) -> None:
         exports = (export.name for export in held.exports)
-        for name in (*held.making, *held.turns, *exports):
+        for name in (*held.making, *held.turns, *map(names.new, held.new), *exports):
             self._files.remove(flexvol, name)
