@@ -270,6 +270,11 @@ def _volume_type(tx: ReadTx, call: ApiCall, wanted: NewVolume, start: Start | No
         return volume_types.get(tx, start.volume_type_id)
     if start and start.type_named:
         return _type_of_image(tx, call, start.type_named)
+    return usual_type(tx, call)
+
+
+def usual_type(tx: ReadTx, call: ApiCall) -> VolumeType:
+    """The type of volumes for which none is named: the project's, else the configured one."""
     if own := default_types.of_project(tx, call.identity.project_id, seen_by(call)):
         return own
     name = call.app.config.default_volume_type

@@ -100,8 +100,13 @@ def summary(call: ApiCall, volume: Volume) -> VolumeSummary:
     return VolumeSummary(volume.id, volume.name, call.link("volumes", volume.id))
 
 
-def detail(call: ApiCall, volume: Volume, known: Beside, *, extended: bool = True) -> VolumeDetail:
-    """The volume as the caller sees it; replies to create and update are not `extended`."""
+def detail(
+    call: ApiCall, volume: Volume, known: Beside, *, extended: bool = True, oldest: bool = False
+) -> VolumeDetail:
+    """The volume as the caller sees it; replies to create and update are not `extended`.
+
+    `oldest`: as of the first version, whatever the request's is.
+    """
     admin = call.identity.is_admin
     uses = known.attached.get(volume.id, [])
     return VolumeDetail(
@@ -126,7 +131,7 @@ def detail(call: ApiCall, volume: Volume, known: Beside, *, extended: bool = Tru
         multiattach=volume.multiattach,
         attachments=[_use(call, one) for one in uses],
         migration_status=volume.migration_status if admin else UNSET,
-        **_by_version(call, volume),
+        **({} if oldest else _by_version(call, volume)),
         **(_extended(call, volume) if extended else {}),
     )
 

@@ -234,6 +234,18 @@ def forget_ended(tx: WriteTx, workflow: str, resource_id: str, *, keep: int) -> 
         tx.run(operations.delete().where(operations.c.id.in_([row.id for row in old])))
 
 
+def forget_answers(tx: WriteTx, workflow: str, *, older_than: float) -> None:
+    """Remove operations that were nothing but a question, that many seconds after their end."""
+    ended = sa.and_(
+        operations.c.workflow == workflow,
+        operations.c.state != OPEN,
+        operations.c.ended_at < db_now() - older_than,
+    )
+    old = tx.rows(sa.select(operations.c.id).where(ended).limit(100))
+    if old:
+        tx.run(operations.delete().where(operations.c.id.in_([row.id for row in old])))
+
+
 def release(tx: WriteTx, held: Operation) -> None:
     """Let go without having done anything."""
     tx.run(_fenced(held.id, held.epoch).values(lease_until=None, worker=None))

@@ -30,13 +30,33 @@ def charge(
     that two transactions cannot wait for each other.
     """
     moved = {name: change for name, change in sorted(changes.items()) if change}
-    usages = record(tx, project_id, moved)
+    _compare(tx, project_id, moved, record(tx, project_id, moved), defaults)
+
+
+def check(
+    tx: ReadTx, project_id: str, changes: Mapping[str, int], defaults: Mapping[str, int]
+) -> None:
+    """Whether `charge` would do it now; raises OverQuota when it would not."""
+    present = usages(tx, project_id)
+    moved = {name: change for name, change in sorted(changes.items()) if change}
+    then = {name: present.get(name, 0) + change for name, change in moved.items()}
+    _compare(tx, project_id, moved, then, defaults)
+
+
+def _compare(
+    tx: ReadTx,
+    project_id: str,
+    moved: Mapping[str, int],
+    then: Mapping[str, int],
+    defaults: Mapping[str, int],
+) -> None:
+    """Raises OverQuota when something that grows is then above its limit."""
     grown = [name for name, change in moved.items() if change > 0]
     allowed = limits(tx, project_id, grown, defaults) if grown else {}
     for name in grown:
         limit = allowed.get(name, -1)
-        if limit >= 0 and usages[name] > limit:
-            raise _over(name, moved[name], usages[name] - moved[name], limit)
+        if 0 <= limit < then[name]:
+            raise _over(name, moved[name], then[name] - moved[name], limit)
 
 
 def record(tx: WriteTx, project_id: str, changes: Mapping[str, int]) -> dict[str, int]:

@@ -6,6 +6,8 @@ backend    remove   the driver removes it; then the row and its usage go togethe
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from breezeblock.model import messages as events
@@ -20,6 +22,7 @@ from breezeblock.operations.submit import submit as submit_operation
 from breezeblock.operations.workflow import Done, Outcome, Run, Workflow
 from breezeblock.store import messages, operations, quotas, snapshots, volume_types, volumes
 from breezeblock.store.store import ReadTx, WriteTx
+from breezeblock.workflows import adopted
 from breezeblock.workflows.create_snapshot import snapshot_and_volume
 from breezeblock.workflows.doors import as_driver_snapshot, queue_of
 
@@ -46,9 +49,19 @@ async def remove(run: Run[Data]) -> Outcome:
     if found is None:
         return Done(note="was cut short")
     snapshot, volume = found
-    frozen = as_driver_snapshot(snapshot, volume)
-    await run.doors.call(volume.backend, lambda driver: driver.delete_snapshot, frozen)
+    await take_away(run, snapshot, volume)
     return Done(settle=lambda tx: forget(tx, snapshot))
+
+
+async def take_away(run: Run[Any], snapshot: Snapshot, volume: Volume) -> None:
+    """Have the backend remove it; what was not adopted to the end is the operator's, and stays."""
+    known = await run.doors.store.read(lambda tx: operations.of_resource(tx, snapshot.id))
+    keep = adopted.was_begun(known) and not adopted.was_finished(known)
+    await run.doors.call(
+        volume.backend,
+        lambda driver: driver.release_snapshot if keep else driver.delete_snapshot,
+        as_driver_snapshot(snapshot, volume),
+    )
 
 
 def to_remove(tx: ReadTx, held: Operation) -> tuple[Snapshot, Volume] | None:

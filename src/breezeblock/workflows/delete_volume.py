@@ -2,6 +2,8 @@
 
 api        submit   checks, `deleting`; a volume that was never placed is gone at once
 backend    remove   snapshots, then the volume; then the row and its usage go together
+
+What was not adopted to the end is the operator's: its row goes, and the backend lets go of it.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ from breezeblock.store import (
     volumes,
 )
 from breezeblock.store.store import ReadTx, WriteTx
-from breezeblock.workflows.doors import as_driver_snapshot, as_driver_volume, queue_of
+from breezeblock.workflows import delete_snapshot
+from breezeblock.workflows.doors import as_driver_volume, queue_of
 
 
 class Data(msgspec.Struct, frozen=True):
@@ -55,7 +58,8 @@ def submit(
     if volume.host is None:
         forget(tx, volume)
         return None
-    volumes.update(tx, volume.id, status="deleting", previous_status=volume.status)
+    status = "error_managing_deleting" if volume.status == "error_managing" else "deleting"
+    volumes.update(tx, volume.id, status=status, previous_status=volume.status)
     transfers.withdraw(tx, volume.id)
     for snapshot in owned:
         snapshots.update(tx, snapshot.id, status="deleting")
@@ -76,9 +80,12 @@ async def remove(run: Run[Data]) -> Outcome:
     volume, owned = found
     backend = volume.backend or ""
     for snapshot in owned:
-        frozen = as_driver_snapshot(snapshot, volume)
-        await run.doors.call(backend, lambda driver: driver.delete_snapshot, frozen)
-    await run.doors.call(backend, lambda driver: driver.delete, as_driver_volume(volume))
+        await delete_snapshot.take_away(run, snapshot, volume)
+    await run.doors.call(
+        backend,
+        lambda driver: driver.release if volume.unadopted else driver.delete,
+        as_driver_volume(volume),
+    )
     return Done(settle=lambda tx: forget(tx, volume))
 
 

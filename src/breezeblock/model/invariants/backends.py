@@ -10,15 +10,15 @@ from breezeblock.model.volumes import Volume
 
 MAY_BE_MISSING = frozenset(
     {
-        *("creating", "deleting", "unmanaging"),
-        *("error", "error_deleting", "error_unmanaging", "deleted"),
+        *("creating", "managing", "deleting", "error_managing_deleting", "unmanaging"),
+        *("error", "error_managing", "error_deleting", "error_unmanaging", "deleted"),
     }
 )
 """Statuses in which a volume or snapshot need not be on the backend, or not any more."""
 
 
 def nothing_is_orphaned(facts: Facts, backend: str, held: Sequence[Item]) -> Iterator[Violation]:
-    """Every volume and snapshot on the backend has its row, there."""
+    """Every volume and snapshot on the backend has its row, there, and is ours by that."""
     for item in held:
         if item.kind == "export" or facts.open_on.get(item.id):
             continue
@@ -128,6 +128,8 @@ def violations(facts: Facts, backend: str, held: Sequence[Item]) -> Iterator[Vio
 def _whereabouts(volume: Volume | None) -> str:
     if volume is None or volume.host is None:
         return "which the database does not know."
+    if volume.unadopted:
+        return "which was not adopted to the end."
     return (
         f"which lives on {volume.host} by the database: was a host, backend or pool renamed? Then "
         "it is data in use."
@@ -137,6 +139,7 @@ def _whereabouts(volume: Volume | None) -> str:
 def _lives_on(volume: Volume | None, backend: str, item: Item) -> bool:
     return (
         volume is not None
+        and not volume.unadopted
         and volume.backend == backend
         and (not item.pool or volume.pool == item.pool)
     )
