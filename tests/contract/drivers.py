@@ -51,6 +51,10 @@ class Case:
     `new` makes an instance over the backend in a directory: each call stands for a process.
     `leftovers` names what is there although no volume is; `remove` ends everything.
 
+    `fences`: a host whose access is taken away is cut off at once and cannot come back. Where it is
+    not so (NFS: the operator's export policy says who may mount), hosts are known to go on, and the
+    suites hold the driver to that, too.
+
     `verbs` are those of the contract's optional methods that the driver has and a suite of its own
     holds: `adopt`, `move`, `retype`, `snapshot_together`. For them: `other_pool` is a second pool
     beside "pool"; `stranger` makes a volume of so many bytes in a pool, as an administrator of the
@@ -62,6 +66,7 @@ class Case:
     leftovers: Callable[[Driver], list[str]]
     remove: Callable[[Driver], None]
     file_system: str | None = None
+    fences: bool = True
     verbs: frozenset[str] = frozenset()
     other_pool: str = ""
     stranger: Callable[[Driver, str, str, int], Mapping[str, str]] | None = None

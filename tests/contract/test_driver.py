@@ -310,8 +310,8 @@ class TestExport:
         with backend.host.open(info) as disk:
             assert disk.write(1)
             backend.driver.unexport(volume, backend.host.name)
-            assert not disk.write(2)
-        assert backend.host.refused(info)
+            assert disk.write(2, offset=65536) != backend.case.fences
+        assert backend.host.refused(info) == backend.case.fences
         assert backend.reads(volume, 1)
 
     def test_unexporting_one_host_leaves_the_other(self, backend: Backend) -> None:
@@ -323,7 +323,7 @@ class TestExport:
             backend.driver.unexport(volume, backend.host.name)
             assert disk.write(2)
             assert disk.reads(2)
-        assert backend.host.refused(info)
+        assert backend.host.refused(info) == backend.case.fences
         assert backend.driver.export(volume, backend.other_host.connector) == other
 
     def test_unexporting_again_or_from_a_stranger_is_harmless(self, backend: Backend) -> None:
@@ -340,7 +340,7 @@ class TestExport:
         old = backend.driver.export(volume, backend.host.connector)
         backend.driver.unexport(volume, backend.host.name)
         new = backend.driver.export(volume, backend.host.connector)
-        assert backend.host.refused(old)
+        assert backend.host.refused(old) == backend.case.fences
         assert not backend.host.refused(new)
 
     def test_exports_outlive_the_process(self, backend: Backend) -> None:
@@ -558,8 +558,14 @@ def unexport_one_of_two(backend: Backend, stack: ExitStack) -> Scene:
     assert cut.write(1)
 
     def holds() -> bool:
-        gone = not cut.write(2) and backend.other_host.refused(info)
-        return gone and disk.reads(1) and disk.write(3, offset=65536)
+        fences = backend.case.fences
+        gone = cut.write(2, offset=2 * 65536) != fences
+        return (
+            gone
+            and backend.other_host.refused(info) == fences
+            and disk.reads(1)
+            and disk.write(3, offset=65536)
+        )
 
     return Scene("unexport", (volume, backend.other_host.name), holds)
 
