@@ -25,7 +25,8 @@ class Host:
     def __init__(self, name: str, directory: Path) -> None:
         self.name = name
         self.directory = directory
-        self.connector = {"host": name, "ip": "127.0.0.1"}
+        self.initiator = f"iqn.2026-11.cloud.breezeblock:{name}"
+        self.connector = {"host": name, "ip": "127.0.0.1", "initiator": self.initiator}
 
     @contextmanager
     def open(
@@ -49,8 +50,8 @@ class Host:
 
     def _command(self, info: ConnectionInfo, reconnect: int) -> list[str]:
         secrets = self.directory / str(info.data["volume_id"])
-        node, objects = REACH[info.driver_volume_type](info.data, secrets)
-        if reconnect:
+        node, objects = REACH[info.driver_volume_type](info.data, secrets, self.initiator)
+        if reconnect and node["driver"] == "nbd":  # the others wait for ever, unasked
             node["reconnect-delay"] = reconnect
         helpers = [word for one in objects for word in ("--object", json.dumps(one))]
         return [*helpers, f"json:{json.dumps(node)}"]
@@ -113,10 +114,11 @@ class Disk:
         return said.removesuffix(PROMPT).decode().strip()
 
 
-Reach = Callable[[Mapping[str, Any], Path], tuple[dict[str, Any], list[dict[str, Any]]]]
+Node = tuple[dict[str, Any], list[dict[str, Any]]]
+Reach = Callable[[Mapping[str, Any], Path, str], Node]
 
 
-def _nbd(data: Mapping[str, Any], secrets: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _nbd(data: Mapping[str, Any], secrets: Path, _initiator: str) -> Node:
     node: dict[str, Any] = {"driver": "nbd", "export": data["export"]}
     if data["transport"] == "unix":
         return {**node, "server": {"type": "unix", "path": data["path"]}}, []
@@ -136,5 +138,30 @@ def _nbd(data: Mapping[str, Any], secrets: Path) -> tuple[dict[str, Any], list[d
     return {**node, "tls-creds": "keys"}, [credentials]
 
 
-REACH: Mapping[str, Reach] = {"nbd": _nbd}
+def _iscsi(data: Mapping[str, Any], secrets: Path, initiator: str) -> Node:
+    node = {
+        "driver": "iscsi",
+        "transport": "tcp",
+        "portal": data["target_portal"],
+        "target": data["target_iqn"],
+        "lun": data["target_lun"],
+        "initiator-name": initiator,
+    }
+    if data.get("auth_method") != "CHAP":
+        return node, []
+    secrets.mkdir(parents=True, exist_ok=True)
+    password = secrets / "chap"
+    password.write_text(data["auth_password"])
+    chap = {"qom-type": "secret", "id": "chap", "file": str(password)}
+    return {**node, "user": data["auth_username"], "password-secret": "chap"}, [chap]
+
+
+def _nfs(data: Mapping[str, Any], _secrets: Path, _initiator: str) -> Node:
+    server, _, folder = data["export"].partition(":")
+    where = {"type": "inet", "host": server}
+    file = {"driver": "nfs", "server": where, "path": f"{folder}/{data['name']}"}
+    return {"driver": data.get("format", "raw"), "file": file}, []
+
+
+REACH: Mapping[str, Reach] = {"nbd": _nbd, "iscsi": _iscsi, "nfs": _nfs}
 """driver_volume_type → QEMU's node for the volume, and the objects that it needs."""
