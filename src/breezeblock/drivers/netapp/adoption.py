@@ -40,11 +40,8 @@ class _Wish:
 
 
 def is_ours(lun: Lun) -> bool:
-    """Whether it has a name of ours, and the comment that goes with it."""
-    name = lun.name
-    if name is None or name.kind not in ("volume", "snapshot"):
-        return False
-    return lun.comment.startswith(Mark(lun.mark.kind, name.id).comment)
+    """Whether it is a volume or a snapshot of ours."""
+    return _kind(lun) in ("volume", "snapshot") and lun.is_ours
 
 
 class Adoption:

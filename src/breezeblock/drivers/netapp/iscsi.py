@@ -24,12 +24,12 @@ from breezeblock.drivers.base import (
 )
 from breezeblock.drivers.netapp import names
 from breezeblock.drivers.netapp.chap import Chap
-from breezeblock.drivers.netapp.driver import VERSION, NetAppDriver, verb
+from breezeblock.drivers.netapp.driver import VERSION, verb
 from breezeblock.drivers.netapp.exchange import Exchange
 from breezeblock.drivers.netapp.exports import Exports, host_access, service_access
 from breezeblock.drivers.netapp.igroups import Access, Igroups
-from breezeblock.drivers.netapp.lookup import Lookup
-from breezeblock.drivers.netapp.luns import GIB, Exists, Gone, Lun, Luns
+from breezeblock.drivers.netapp.lun_verbs import LunVerbs
+from breezeblock.drivers.netapp.luns import GIB, Exists, Gone, Lun
 from breezeblock.drivers.netapp.making import RESERVED, Making
 from breezeblock.drivers.netapp.names import Mark, Name
 from breezeblock.drivers.patience import LongCalls, Told
@@ -37,20 +37,17 @@ from breezeblock.drivers.patience import LongCalls, Told
 PATIENCE = 2.0
 """Seconds after which a call that copies says how far it is, and goes on in the background."""
 OURS = names.one_of(("/vol/*/volume-*", "/vol/*/snapshot-*", "/vol/*/old-*"))
-THIN_SPEC = "netapp_thin_provisioned"
 REMOVED_WITH_VOLUME = ("making", "new", "old", "volume")
 
 
-class IscsiDriver(NetAppDriver):
+class IscsiDriver(LunVerbs):
     """Volumes as LUNs."""
 
     def __init__(self, config: BackendConfig) -> None:
         super().__init__(config)
         options = self.options
-        self.luns = Luns(self.client)
         chap = Chap(self.client, options.chap_secret_key if options.use_chap_auth else None)
         self.exports = Exports(self.client, Igroups(self.client, options.host_type), chap)
-        self.lookup = Lookup(self.luns, options.pool_name_search_pattern)
         initiator, os_type = options.own_initiator, options.lun_ostype
         self.making = Making(self.luns, self.exports, initiator, os_type)
         self._exchange = Exchange(self.luns, self.lookup)
@@ -117,6 +114,7 @@ class IscsiDriver(NetAppDriver):
         if self.lookup.snapshots_of(volume.id):
             raise PermanentError(f"Volume {volume.id} has snapshots.")
         for lun in self._ours_or_released(volume):
+            self.types.unlimit(lun, volume)
             if lun.name is not None and lun.name.kind == "volume":
                 # From here on a late export does not find it.
                 with contextlib.suppress(Gone):
@@ -153,13 +151,17 @@ class IscsiDriver(NetAppDriver):
         ]
         for _, lun in sorted(there, key=lambda one: one[0]):
             self.making.remove(lun)
+        if len(there) == len(found):
+            self.groups.gone(volume.id)
 
     @verb()
     def extend(self, volume: Volume, new_size: int) -> None:
+        lun = self.lookup.needed(volume)
         try:
-            self.luns.grow(self.lookup.needed(volume), new_size * GIB)
+            self.luns.grow(lun, new_size * GIB)
         except Gone as error:
             raise PermanentError(f"There is no volume {volume.id}.") from error
+        self.types.limit(lun, volume, max(new_size, lun.gib))
 
     @verb()
     def snapshot(self, snapshot: Snapshot) -> None:
@@ -187,6 +189,7 @@ class IscsiDriver(NetAppDriver):
     ) -> ConnectionInfo:
         access = host_access(connector)
         lun = self.lookup.needed(volume)
+        self.types.limit(lun, volume, lun.gib)
         number = self._grant(lun, access, volume)
         return self.exports.info(lun, number, volume.id, connector, mode)
 
@@ -204,8 +207,8 @@ class IscsiDriver(NetAppDriver):
         items: list[Item] = []
         for lun in found:
             name = lun.name
-            if name is None:
-                continue
+            if name is None or not lun.is_ours:
+                continue  # called like ours: another service's
             if name.kind == "snapshot":
                 items.append(Item("snapshot", name.id, lun.gib, lun.mark.volume_id, pool=name.pool))
             elif name.kind == "volume" or name.id not in volumes:  # `old`: see `exchange`
@@ -243,9 +246,7 @@ class IscsiDriver(NetAppDriver):
 
     def _settings(self, volume: Volume) -> dict[str, Any]:
         """What a volume's LUN is like, as its type asks."""
-        thin = volume.extra_specs.get(THIN_SPEC, "").removeprefix("<is> ").strip().lower()
-        wanted = {"true": False, "false": True}.get(thin, self.options.lun_space_reservation)
-        return {RESERVED: wanted}
+        return {RESERVED: self.types.reserves(volume), **self.limited(volume)}
 
     def _ours_or_released(self, volume: Volume) -> list[Lun]:
         """The volume's LUN, also one that is not ours any more."""

@@ -93,6 +93,12 @@ class Lun(msgspec.Struct, frozen=True):
         return names.pool_of(self.path)
 
     @property
+    def is_ours(self) -> bool:
+        """Whether it has a name of ours, and the comment that goes with it."""
+        name = self.name
+        return name is not None and self.comment.startswith(Mark(self.mark.kind, name.id).comment)
+
+    @property
     def mark(self) -> Mark:
         """What the comment of one of ours says."""
         name = self.name

@@ -23,17 +23,22 @@ NO_POLICY = ""
 """What a LUN's `qos_policy.name` is set to so that it has none."""
 
 
+def own_prefix(volume_id: str) -> str:
+    return f"openstack-{volume_id}"
+
+
 def own_name(volume_id: str, limits: Limits) -> str:
     """A group's kind cannot be changed, so each kind has a name of its own."""
-    return f"openstack-{volume_id}" + ("-adaptive" if limits.kind == "adaptive" else "")
+    return own_prefix(volume_id) + ("-adaptive" if limits.kind == "adaptive" else "")
 
 
 class PolicyGroups:
     """The policy groups of one SVM."""
 
-    def __init__(self, ontap: Ontap, svm: str) -> None:
+    def __init__(self, ontap: Ontap, svm: str | None) -> None:
+        """`svm`: None for an account of the SVM itself."""
         self._ontap = ontap
-        self._svm = svm
+        self._svm = {} if svm is None else {"svm.name": svm}
 
     def ready(self, volume: Volume, size: int | None = None) -> str:
         """The group that the volume's type asks for, with limits for `size` GiB (the volume's own
@@ -51,7 +56,7 @@ class PolicyGroups:
     def gone(self, volume_id: str, keep: str = NO_POLICY) -> None:
         """Remove the volume's own groups, but not the one that is called so. Nothing may use them
         any more."""
-        for group in self._named(f"openstack-{volume_id}*"):
+        for group in self._named(f"{own_prefix(volume_id)}*"):
             if group["name"] != keep:
                 self._remove(group)
 
@@ -72,7 +77,7 @@ class PolicyGroups:
         found = self._named(name)
         if not found:
             try:
-                body: Mapping[str, Any] = {"name": name, "svm.name": self._svm, **limits.body}
+                body: Mapping[str, Any] = {"name": name, **self._svm, **limits.body}
                 self._ontap.post(PATH, body, job=True)
                 return
             except (OntapError, JobLost) as error:
@@ -96,5 +101,5 @@ class PolicyGroups:
             return  # the next one who looks for it sees whether it is gone
 
     def _named(self, pattern: str) -> list[dict[str, Any]]:
-        query = {"name": pattern, "svm.name": self._svm}
+        query = {"name": pattern, **self._svm}
         return self._ontap.records(PATH, query, fields=FIELDS)

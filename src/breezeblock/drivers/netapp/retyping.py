@@ -6,15 +6,20 @@ All the rest of a type (`netapp_disk_type`, …) speaks of pools, and is the sch
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 from breezeblock.drivers.base import PermanentError, TemporaryError, Volume
 from breezeblock.drivers.netapp.client import OntapError
 from breezeblock.drivers.netapp.luns import Gone, Lun, Luns
-from breezeblock.drivers.netapp.qos import NO_SUCH_POLICY, PolicyGroups
+from breezeblock.drivers.netapp.qos import NO_POLICY, NO_SUCH_POLICY, PolicyGroups, own_prefix
 from breezeblock.drivers.netapp.qos_rules import GROUP, GROUP_IS_ADAPTIVE
 
 PROVISIONING = "provisioning:type"
+THIN = "netapp_thin_provisioned"
+"""Asks for a thin FlexVol, so for a thin LUN in it as well."""
 SCOPE = "netapp:"
+LIMITS = "qos_policy.name"
+RESERVED = "space.guarantee.requested"
 KNOWN = (GROUP, GROUP_IS_ADAPTIVE)
 
 
@@ -22,7 +27,8 @@ def reserved(extra_specs: Mapping[str, str], default: bool) -> bool:
     """Whether the LUN's space is reserved. Raises PermanentError."""
     said = extra_specs.get(PROVISIONING)
     if said is None:
-        return default
+        thin = extra_specs.get(THIN, "").removeprefix("<is>").strip().lower()
+        return {"true": False, "false": True}.get(thin, default)
     word = said.strip().lower()
     if word not in ("thin", "thick"):
         raise PermanentError(
@@ -50,17 +56,34 @@ class Retyping:
         self._groups = groups
         self._reserve = reserve
 
+    def reserves(self, volume: Volume) -> bool:
+        """Whether the type asks that the volume's space is reserved."""
+        return reserved(volume.extra_specs, self._reserve)
+
     def apply(self, lun: Lun, volume: Volume) -> None:
         """Safe to repeat: the group first, then the LUN, then the groups that nobody uses."""
         check(volume.extra_specs)
-        reserve = reserved(volume.extra_specs, self._reserve)
-        group = self._groups.ready(volume, lun.gib)
-        now = lun.qos_policy.name if lun.qos_policy is not None else ""
         settings: dict[str, object] = {}
-        if group != now:
-            settings["qos_policy.name"] = group
-        if reserve != lun.space.guarantee.requested:
-            settings["space.guarantee.requested"] = reserve
+        if self.reserves(volume) != lun.space.guarantee.requested:
+            settings[RESERVED] = self.reserves(volume)
+        self._limit(lun, volume, lun.gib, settings)
+
+    def limit(self, lun: Lun, volume: Volume, size: int) -> None:
+        """Only the limits, for a volume of so many GiB; a type without any leaves it as it is."""
+        if volume.qos or GROUP in volume.extra_specs:
+            self._limit(lun, volume, size, {})
+
+    def unlimit(self, lun: Lun, volume: Volume) -> None:
+        """No group of the volume's own any more."""
+        if _limits(lun).startswith(own_prefix(volume.id)):
+            with suppress(Gone):
+                self._luns.change(lun, {LIMITS: NO_POLICY})
+        self._groups.gone(volume.id)
+
+    def _limit(self, lun: Lun, volume: Volume, size: int, settings: dict[str, object]) -> None:
+        group = self._groups.ready(volume, size)
+        if group != _limits(lun):
+            settings[LIMITS] = group
         if settings:
             try:
                 self._luns.change(lun, settings)
@@ -72,3 +95,8 @@ class Retyping:
                     raise
                 raise TemporaryError("The volume's type is being changed.") from error
         self._groups.gone(volume.id, keep=group)
+
+
+def _limits(lun: Lun) -> str:
+    """The name of the policy group that it has."""
+    return NO_POLICY if lun.qos_policy is None else lun.qos_policy.name

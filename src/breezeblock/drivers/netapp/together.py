@@ -61,9 +61,11 @@ def moment_of(snapshots: Iterable[Snapshot]) -> str:
 class Together:
     """Freezes volumes together."""
 
-    def __init__(self, client: Ontap, svm: str, luns: Luns, lookup: Lookup, pools: Pools) -> None:
+    def __init__(
+        self, client: Ontap, svm: str | None, luns: Luns, lookup: Lookup, pools: Pools
+    ) -> None:
         self._client = client
-        self._svm = svm
+        self._svm = {} if svm is None else {"svm.name": svm}
         self._luns = luns
         self._lookup = lookup
         self._pools = pools
@@ -165,7 +167,7 @@ class Together:
         """A consistency group of these FlexVols; a FlexVol can be in one only."""
         action = {"action": "add"}
         volumes = [{"name": one.name, "provisioning_options": action} for one in flexvols]
-        body: dict[str, Any] = {"name": moment, "svm.name": self._svm, "volumes": volumes}
+        body: dict[str, Any] = {"name": moment, **self._svm, "volumes": volumes}
         refused: OntapError | None = None
         try:
             self._client.post(GROUPS, body, job=True)
