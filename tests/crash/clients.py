@@ -62,6 +62,20 @@ def let_go(world: World, known: Known) -> str:
     return " ".join([*words, *(f"kept {kind}" for kind in kept)])
 
 
+def taken_over(world: World, _known: Known) -> str:
+    """The volume's status and size, and whose it is by the backend, what there was to adopt."""
+    driver = world.drivers[0]
+    found = [f"{one.status} {one.size}" for one in world.facts().volumes.values()]
+    whose = [*(["ours"] if driver.adopted else []), *(["free"] if driver.strangers else [])]
+    return " ".join([*(found or ["none"]), *whose])
+
+
+def snapshot_taken_over(world: World, known: Known) -> str:
+    driver = world.drivers[0]
+    whose = [*(["ours"] if driver.adopted else []), *(["free"] if driver.strange_snapshots else [])]
+    return " ".join([snapshot(world, known), *whose])
+
+
 def uploaded(world: World, known: Known) -> str:
     """The volume's status, and what became of the new image."""
     made = [one for one in world.outside.shelf.images.values() if one.id != IMAGE]
@@ -134,6 +148,22 @@ async def frozen(world: World, known: Known) -> None:
     reply = await world.ask("POST", "/snapshots", {"snapshot": {"volume_id": known.volume}})
     assert reply.status == 202, reply.json
     known.snapshot = reply.json["snapshot"]["id"]
+
+
+async def stranger(world: World, _known: Known) -> None:
+    """A volume of an operator, which he calls `old`."""
+    world.drivers[0].strangers["old"] = 2
+
+
+async def stranger_too_large(world: World, known: Known) -> None:
+    await stranger(world, known)
+    path, body = f"/os-quota-sets/{PROJECT}", {"quota_set": {"gigabytes": 1}}
+    assert (await world.call("PUT", path, body, role="admin")).status == 200
+
+
+async def strange_snapshot(world: World, known: Known) -> None:
+    await made(world, known)
+    world.drivers[0].strange_snapshots["old"] = (known.volume, 1)
 
 
 async def connected(
@@ -407,6 +437,29 @@ async def letting_go_and(world: World, known: Known, action: dict[str, Any]) -> 
     if reply.status != 202:
         return reply
     return await world.call("POST", f"/volumes/{known.volume}/action", action, role="admin")
+
+
+async def adopting(world: World, _known: Known) -> Reply:
+    wanted = {"host": "node1@fast#pool0", "ref": {"source-name": "old"}}
+    return await world.call("POST", "/manageable_volumes", {"volume": wanted}, role="admin")
+
+
+async def adopting_and(world: World, known: Known, action: dict[str, Any]) -> Reply:
+    """Something an administrator does while a volume is being adopted."""
+    reply = await adopting(world, known)
+    if reply.status != 202:
+        return reply
+    path = f"/volumes/{reply.json['volume']['id']}/action"
+    return await world.call("POST", path, action, role="admin")
+
+
+async def adopting_snapshot(world: World, known: Known) -> Reply:
+    wanted = {"volume_id": known.volume, "ref": {"source-name": "old"}}
+    return await world.call("POST", "/manageable_snapshots", {"snapshot": wanted}, role="admin")
+
+
+async def listing_manageable(world: World, _known: Known) -> Reply:
+    return await world.call("GET", "/manageable_volumes?host=node1@fast", role="admin")
 
 
 uploading = acting("os-volume_upload_image", {"image_name": "copy"})

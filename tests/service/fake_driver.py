@@ -162,6 +162,7 @@ class FakeDriver(Driver):
         self.places.pop(volume.id, None)
         self.types.pop(volume.id, None)
         self.contents.pop(volume.id, None)
+        self.adopted.pop(volume.id, None)
         self.exports = {one for one in self.exports if one[0] != volume.id}
 
     def readable(self, volume: Volume) -> Readable:
@@ -308,6 +309,7 @@ class FakeDriver(Driver):
     def delete_snapshot(self, snapshot: Snapshot) -> None:
         self._enter("delete_snapshot", snapshot.id)
         self.snapshots.pop(snapshot.id, None)
+        self.adopted.pop(snapshot.id, None)
 
     def export(
         self, volume: Volume, connector: Mapping[str, Any], *, mode: str = "rw"

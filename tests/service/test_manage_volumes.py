@@ -255,7 +255,6 @@ class TestDeletionOfWhatFailed:
         await house.member.delete(f"/volumes/{volume}")
         await house.quiet()
         house.driver.strangers["old"] = 4
-        house.driver.adopted.clear()
         house.driver.adopt(Volume(volume, 0, "pool0"), {"source-name": "old"})
         assert rules(await sweep(house)) == [("released", volume)]
         assert house.driver.strangers == {"old": 4}
