@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -308,3 +309,13 @@ class TestLongCalls:
         with pytest.raises(PermanentError):
             calls.run("volume", fail)
         calls.run("volume", lambda _told: None)
+
+
+def test_a_volume_takes_any_type_and_stays_what_it_is(start: Start, host: Host) -> None:
+    driver, volume = start(), a_volume()
+    driver.create(volume, None)
+    write(driver, host, volume, 1)
+    driver.retype(replace(volume, extra_specs={"tier": "gold"}, qos={"total_iops_sec": "9"}))
+    assert reads(driver, host, volume, 1)
+    with pytest.raises(PermanentError):
+        driver.retype(a_volume())
