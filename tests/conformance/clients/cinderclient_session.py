@@ -38,6 +38,7 @@ PASSING = (
     "attaching",
     "detaching",
     "reverting",
+    "retyping",
     "downloading",
     "uploading",
 )
@@ -685,6 +686,55 @@ def unmanaging() -> None:
     do("unmanage: usage", lambda: admin.quotas.get(PROJECT, usage=True))
 
 
+def moving() -> None:
+    """Another type, another place; the backend has one pool."""
+    volume, new = new_volume("moving: volume", name="v"), new_volume("moving: another", name="w")
+    path, here = f"/volumes/{volume.id}/action", "storage1@disks#pool1"
+    for name in ("gold", "shared", "__DEFAULT__"):
+        do(f"retype: to {name}", lambda name=name: member.volumes.retype(volume.id, name, "never"))
+        settled(member.volumes, volume.id)
+        do(f"retype: now {name}", lambda: member.volumes.get(volume.id))
+    do("retype: the same", lambda: member.volumes.retype(volume.id, "__DEFAULT__", "on-demand"))
+    do("retype: unknown", lambda: member.volumes.retype(volume.id, "nothing", "never"))
+    do("retype: by other project", lambda: other.volumes.retype(volume.id, "gold", "never"))
+    do("retype: by reader", lambda: reader.volumes.retype(volume.id, "gold", "never"))
+    do("retype: unknown volume", lambda: member.volumes.retype(MISSING_ID, "gold", "never"))
+    for value in ({}, {"new_type": 5}, {"new_type": "gold", "x": 1}, None):
+        raw(f"retype: {value}", "POST", path, {"os-retype": value}, client=member)
+    for policy in (None, "always", ""):
+        wanted = {"new_type": "gold", "migration_policy": policy}
+        raw(f"retype: policy {policy}", "POST", path, {"os-retype": wanted}, client=member)
+    do("retype: usage", lambda: admin.quotas.get(PROJECT, usage=True))
+    move = admin.volumes.migrate_volume
+    do("migrate: where it is", lambda: move(volume.id, here, False, False))
+    do("migrate: unknown backend", lambda: move(volume.id, "storage1@nothing#x", False, True))
+    do("migrate: nowhere", lambda: move(volume.id, "", False, False))
+    do("migrate: by member", lambda: member.volumes.migrate_volume(volume.id, here, False, False))
+    do("migrate: unknown volume", lambda: move(MISSING_ID, here, False, False))
+    do("migrate: cluster", lambda: move(volume.id, None, False, False, "nothing"))
+    for value in (
+        {},
+        {"host": 5},
+        {"host": here, "x": 1},
+        {"host": here, "lock_volume": "perhaps"},
+    ):
+        raw(f"migrate: {value}", "POST", path, {"os-migrate_volume": value})
+    do("migrate: still", lambda: admin.volumes.get(volume.id))
+    done = {"new_volume": new.id}
+    for label, value, who in (
+        ("said", done, admin),
+        ("by member", done, member),
+        ("unknown", {"new_volume": MISSING_ID}, admin),
+        ("no id", {"new_volume": "x"}, admin),
+        ("nothing", {}, admin),
+    ):
+        body = {"os-migrate_volume_completion": value}
+        raw(f"migrate: completion {label}", "POST", path, body, client=who)
+    for one in (volume, new):
+        do("moving: deleted", lambda one=one: member.volumes.delete(one.id))
+        gone(member.volumes, one.id)
+
+
 def for_services(alpha: Any) -> None:
     """Actions that only the compute service uses, and operators when it is gone."""
     path = f"/volumes/{alpha.id}/action"
@@ -739,6 +789,7 @@ def main() -> None:
     legacy_attach(alpha)
     for_services(alpha)
     unmanaging()
+    moving()
     transfers(beta)
     multiattach()
     quotas()
