@@ -1,0 +1,200 @@
+"""A private ONTAP simulator: `breezeblock ontapsim` as a process, with two FlexVols and two LIFs.
+
+Its addresses are of this process only, so that suites run side by side. Importing the fixture
+`ontap` gives a test an array as new; `ontap_server` is the process behind it.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import itertools
+import json
+import os
+import socket
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.engines.process import PrivateServer, free_port
+
+USER, PASSWORD = "admin", "cluster-secret"
+SVM_USER, SVM_PASSWORD = "vsadmin", "svm-secret"
+SVM, VOLUMES = "svm1", ("vol1", "vol2")
+NODES = ("sim-01", "sim-02")
+
+_seats = itertools.count()
+
+SEED = """
+version = "9.14.1"
+[[nodes]]
+name = "sim-01"
+[[nodes]]
+name = "sim-02"
+[[aggregates]]
+name = "aggr1"
+node = "sim-01"
+size_gb = 1000
+[[svms]]
+name = "svm1"
+iscsi_port = {iscsi_port}
+[[svms.lifs]]
+name = "lif1"
+address = "{first}"
+node = "sim-01"
+[[svms.lifs]]
+name = "lif2"
+address = "{second}"
+node = "sim-02"
+[[svms.volumes]]
+name = "vol1"
+aggregate = "aggr1"
+size_gb = 100
+junction = "/vol1"
+[[svms.volumes]]
+name = "vol2"
+aggregate = "aggr1"
+size_gb = 100
+junction = "/vol2"
+[[accounts]]
+name = "admin"
+password = "cluster-secret"
+[[accounts]]
+name = "vsadmin"
+password = "svm-secret"
+svm = "svm1"
+"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    raw: bytes
+
+    @property
+    def body(self) -> Any:
+        return json.loads(self.raw) if self.raw else {}
+
+    @property
+    def code(self) -> str | None:
+        """Of the error, if it is one."""
+        return self.body.get("error", {}).get("code")
+
+
+class Ontap(PrivateServer):
+    """The simulator. `url` is its REST API, `portals` where its LUNs are served."""
+
+    def __init__(self) -> None:
+        super().__init__("ontap")
+        seat = next(_seats)
+        pid = os.getpid()
+        net = f"127.{64 + seat % 128}.{pid >> 8 & 255}.{pid & 254}"
+        self.host = net
+        addresses = net, net.rpartition(".")[0] + f".{(pid & 254) + 1}"
+        iscsi_port = free_port()
+        self.portals = tuple((address, iscsi_port) for address in addresses)
+        self.data = self.home / "data"
+        self.seed = self.home / "seed.toml"
+        self.seed.write_text(
+            SEED.format(iscsi_port=iscsi_port, first=addresses[0], second=addresses[1])
+        )
+
+    user, password = USER, PASSWORD
+    svm = SVM
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+    def _command(self) -> Sequence[str]:
+        command = [sys.executable, "-c", "from breezeblock.cli.main import main; main()"]
+        options = {"--data": self.data, "--seed": self.seed, "--listen": f"{self.host}:{self.port}"}
+        words = [str(word) for option in options.items() for word in option]
+        return ["setpriv", "--pdeathsig", "KILL", *command, "ontapsim", *words, "--no-tls"]
+
+    def _answers(self) -> bool:
+        try:
+            socket.create_connection((self.host, self.port), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    # Its REST API
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        user: str = USER,
+        password: str = PASSWORD,
+        headers: Mapping[str, str] = {},
+    ) -> Answer:
+        """One request; a `body` of bytes is sent as it is. Raises ConnectionError if hung up on."""
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=60)
+        secret = base64.b64encode(f"{user}:{password}".encode()).decode()
+        data = body if isinstance(body, bytes) else None if body is None else json.dumps(body)
+        try:
+            connection.request(method, path, data, {"Authorization": f"Basic {secret}", **headers})
+            response = connection.getresponse()
+            return Answer(response.status, dict(response.getheaders()), response.read())
+        finally:
+            connection.close()
+
+    def api(self, method: str, path: str, body: object = None) -> Any:
+        """What the array answers, which must not be an error."""
+        answer = self.call(method, f"/api{path}", body)
+        assert answer.status < 400, f"{method} {path}: {answer.status} {answer.raw!r}"
+        return answer.body
+
+    def records(self, path: str) -> list[Any]:
+        records: list[Any] = self.api("GET", path)["records"]
+        return records
+
+    # The simulator itself
+
+    def control(self, method: str, path: str, body: object = None) -> Any:
+        answer = self.call(method, f"/simulator/{path}", body)
+        assert answer.status < 400, f"{method} {path}: {answer.status} {answer.raw!r}"
+        return answer.body
+
+    def fault(self, what: str, **order: object) -> str:
+        """Let something go wrong with the next call that matches; see docs/ontapsim.md."""
+        name: str = self.control("POST", "faults", {"what": what, **order})["uuid"]
+        return name
+
+    def log(self) -> list[Any]:
+        """All requests since the last reset, in order."""
+        requests: list[Any] = self.control("GET", "log")["requests"]
+        return requests
+
+    def settings(self, **settings: float) -> None:
+        """`job_seconds`, `move_seconds`."""
+        self.control("PATCH", "settings", settings)
+
+    def reset(self) -> None:
+        self.control("POST", "reset")
+        self.settings(job_seconds=0, move_seconds=0)
+
+
+@pytest.fixture(scope="module")
+def ontap_server() -> Iterator[Ontap]:
+    server = Ontap()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def ontap(ontap_server: Ontap) -> Ontap:
+    """An array as new. A test that kills it may leave it dead."""
+    ontap_server.start()
+    ontap_server.reset()
+    return ontap_server
