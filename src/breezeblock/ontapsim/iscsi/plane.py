@@ -133,7 +133,10 @@ class IscsiDataPlane:
     # What is published, made so.
 
     def _apply(self) -> None:
-        """Make tgtd and the front serve what is published, from whatever they serve now."""
+        """Make tgtd and the front serve what is published, from whatever they serve now.
+
+        What cannot be served is left out, and is an error when all else is served.
+        """
         wanted = {
             (svm.name, initiator): units
             for svm in self._published
@@ -142,9 +145,14 @@ class IscsiDataPlane:
         self._front.prepare(self._view(wanted))
         for key in self._served.keys() - wanted.keys():
             self._remove_target(key)
+        errors: list[TgtError] = []
         for key, units in wanted.items():
-            self._serve(key, units)
+            errors += self._serve(key, units)
+        if errors and self._tgt.dead:
+            raise errors[0]
         self._front.let_in()
+        if errors:
+            raise errors[0]
 
     def _view(self, wanted: Mapping[tuple[str, str], object]) -> View:
         portals = {portal: svm for svm in self._published if svm.enabled for portal in svm.portals}
@@ -156,26 +164,33 @@ class IscsiDataPlane:
         _until_free(partial(self._tgt.remove_target, number))
         del self._served[key]
 
-    def _serve(self, key: tuple[str, str], units: Mapping[int, Unit]) -> None:
+    def _serve(self, key: tuple[str, str], units: Mapping[int, Unit]) -> list[TgtError]:
         target = self._served.get(key)
         if target is None:
             self._numbers += 1
             self._tgt.add_target(self._numbers, _target_name(key))
             target = self._served[key] = _Target(self._numbers)
-        if target.units != units:
-            # A unit is bare for a moment, or away when it is put back with a new size.
-            with self._front.hold(*key):
-                self._change(target, units)
+        if target.units == units:
+            return []
+        # A unit is bare for a moment, or away when it is put back with a new size.
+        with self._front.hold(*key):
+            return self._change(target, units)
 
-    def _change(self, target: _Target, units: Mapping[int, Unit]) -> None:
+    def _change(self, target: _Target, units: Mapping[int, Unit]) -> list[TgtError]:
+        errors = []
         for number, unit in list(target.units.items()):
             if units.get(number) != unit:
                 _until_free(partial(self._tgt.remove_unit, target.number, number))
                 del target.units[number]
-        for number, unit in units.items():
-            if number not in target.units:
+        for number in units.keys() - target.units.keys():
+            unit = units[number]
+            try:
                 self._tgt.add_unit(target.number, number, unit.path, unit.serial)
+            except TgtError as error:
+                errors.append(error)
+            else:
                 target.units[number] = unit
+        return errors
 
 
 def _target_name(key: tuple[str, str]) -> str:
