@@ -83,7 +83,11 @@ class Together:
                 for one in snapshots:
                     self._check(one)
                 self._freeze(flexvols, moment)
-            self._thaw_out(missing, moment)
+            try:
+                self._thaw_out(missing, moment)
+            except (OntapError, PermanentError):
+                self._tidy(flexvols, moment)
+                raise
         self._tidy(flexvols, moment)
 
     def _flexvols(self, snapshots: Iterable[Snapshot]) -> list[FlexVol]:
