@@ -256,6 +256,14 @@ class Local:
         )
         return [str(place) for place in places] + daemons(state)
 
+    def stranger(self, driver: Driver, _pool: str, name: str, size: int) -> Mapping[str, str]:
+        """A file that an operator has put where it can be adopted."""
+        assert isinstance(driver, LocalDriver)
+        path = driver.options.path / "adoptable" / name
+        path.touch()
+        os.truncate(path, size)
+        return {"source-name": name}
+
     def remove(self, driver: Driver) -> None:
         assert isinstance(driver, LocalDriver)
         driver.stop_all()
@@ -276,8 +284,16 @@ def daemons(state_dir: Path) -> list[str]:
 
 
 def _local(name: str, file_system: str | None = None, **options: Any) -> Case:
-    local = Local(options)
-    return Case(f"local-{name}", local.new, local.leftovers, local.remove, file_system)
+    local = Local({"pool": "pool", **options})
+    return Case(
+        f"local-{name}",
+        local.new,
+        local.leftovers,
+        local.remove,
+        file_system,
+        verbs=frozenset({"adopt"}),
+        stranger=local.stranger,
+    )
 
 
 def having(verb: str) -> list[Case]:

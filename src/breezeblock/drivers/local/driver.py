@@ -28,6 +28,7 @@ from breezeblock.drivers.base import (
     ConnectionInfo,
     Driver,
     Item,
+    Manageable,
     PermanentError,
     PoolStats,
     Readable,
@@ -36,6 +37,7 @@ from breezeblock.drivers.base import (
     TemporaryError,
     Volume,
 )
+from breezeblock.drivers.local.adoptable import Adoptable
 from breezeblock.drivers.local.copies import Copies
 from breezeblock.drivers.local.layers import GIB, Layers
 from breezeblock.drivers.local.manifests import COMMITS, Manifest, Manifests
@@ -94,12 +96,16 @@ class LocalDriver(Driver):
         self._copies = Copies(
             self._layers, self._manifests, self._exports, self._locks, self.options.format
         )
+        self._adoptable = Adoptable(
+            path / "adoptable", self._layers, self._manifests, self._locks, self.options.pool
+        )
 
     @_in_our_words()
     def setup(self) -> None:
         self.close()
         parts = [part.directory for part in (self._locks, self._manifests, self._layers)]
-        beside = (self._layers.marks, self._manifests.released_directory)
+        released, adoptable = self._manifests.released_directory, self._adoptable.directory
+        beside = (self._layers.marks, released, adoptable)
         for directory in (self.config.state_dir, *parts, *beside):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._locks.hold("setup"):
@@ -215,7 +221,10 @@ class LocalDriver(Driver):
                 raise PermanentError(f"Volume {volume.id} has snapshots.")
             self._exports.revoke(volume.id)
             if manifest is not None:
-                self._manifests.release(volume.id)
+                if self._adoptable.is_taken(manifest):
+                    self._manifests.release(volume.id)
+                else:
+                    self._manifests.save(volume.id, None)
             self._locks.forget(volume.id)
 
     @_in_our_words()
@@ -224,6 +233,28 @@ class LocalDriver(Driver):
             manifest = self._manifests.get(snapshot.volume_id)
             if manifest is not None and snapshot.id in manifest.snapshots:
                 self._manifests.release_snapshot(snapshot.volume_id, snapshot.id, manifest)
+
+    @_in_our_words()
+    def manageable(self) -> list[Manageable]:
+        with self._locks.hold(COMMITS, shared=True):  # no sweep takes away what a manifest named
+            return list(self._adoptable.volumes())
+
+    @_in_our_words()
+    def adopt(self, volume: Volume, reference: Mapping[str, str]) -> int:
+        with self._locks.hold(volume.id):
+            self._refuse_released(volume.id)
+            return self._adoptable.adopt(volume, reference)
+
+    @_in_our_words()
+    def manageable_snapshots(self) -> list[Manageable]:
+        with self._locks.hold(COMMITS, shared=True):
+            return list(self._adoptable.snapshots())
+
+    @_in_our_words()
+    def adopt_snapshot(self, snapshot: Snapshot, reference: Mapping[str, str]) -> int:
+        with self._locks.hold(snapshot.volume_id):
+            self._refuse_released(snapshot.id)
+            return self._adoptable.adopt_snapshot(snapshot, reference)
 
     @_in_our_words()
     def readable(self, volume: Volume) -> Readable:

@@ -36,12 +36,16 @@ class Manifest:
     """A volume of `size` GiB. Only the head is written to, and it is no other volume's.
 
     `turns` are the last requests that gave it another content: none of them is served again.
+    `taking` is the name of the operator's file that is about to become its head (`adoptable`).
+    `volume`, of a released snapshot: which volume it is of.
     """
 
     size: int
     head: str
     snapshots: dict[str, Frozen] = field(default_factory=dict)
     turns: tuple[str, ...] = ()
+    taking: str = ""
+    volume: str = ""
 
     @property
     def layers(self) -> set[str]:
@@ -92,8 +96,9 @@ class Manifests:
             raise PermanentError(f"There is no volume {volume_id}.")
         return manifest
 
-    def save(self, volume_id: str, manifest: Manifest) -> None:
-        """Commit. From here on the volume is what the manifest says, whatever happens."""
+    def save(self, volume_id: str, manifest: Manifest | None) -> None:
+        """Commit. From here on the volume is what the manifest says, whatever happens; None: there
+        is none."""
         with self._locks.hold(COMMITS, shared=True):
             self.commit(volume_id, manifest)
 
@@ -128,7 +133,7 @@ class Manifests:
         """
         frozen = manifest.snapshots[snapshot_id]
         with self._locks.hold(COMMITS, shared=True):
-            freed = Manifest(frozen.size, frozen.layer)
+            freed = Manifest(frozen.size, frozen.layer, volume=volume_id)
             write_json(self._released_path(snapshot_id), asdict(freed))
             self.commit(volume_id, manifest.without(snapshot_id))
 
@@ -142,8 +147,26 @@ class Manifests:
 
     def released(self) -> list[Manifest]:
         """The files of all that was released. They stay as long as these manifests."""
-        found = [self._read(path) for path in self.released_directory.glob("*.json")]
-        return [manifest for manifest in found if manifest is not None]
+        return list(self.papers().values())
+
+    def papers(self) -> dict[str, Manifest]:
+        """As `released`, by the ids that they had."""
+        found = {path.stem: self._read(path) for path in self.released_directory.glob("*.json")}
+        return {ident: manifest for ident, manifest in found.items() if manifest is not None}
+
+    def paper(self, ident: str) -> Manifest | None:
+        """The files of what had this id until it was released."""
+        return self._read(self._released_path(ident))
+
+    def forget_paper(self, ident: str) -> None:
+        """It is ours again, as its volume's manifest says."""
+        remove(self._released_path(ident))
+
+    def take_back(self, volume_id: str, ident: str) -> None:
+        """Commit that what was released is this volume now. The caller holds the commits."""
+        self._released_path(ident).rename(self._path(volume_id))
+        sync_directory(self.directory)
+        sync_directory(self.released_directory)
 
     def provisioned(self) -> int:
         """GiB promised to all volumes. A manifest is read again only when it was written anew."""

@@ -27,11 +27,11 @@ def dereference(
     """
     with locks.hold(COMMITS):
         volumes = manifests.all()
-        before = _with_all_below(layers, volumes.pop(volume_id).layers)
+        before = leads_to(layers, volumes.pop(volume_id).layers)
         present = layers.names()
         unaccounted = (present | layers.lost()) - before - layers.marked()
         named = _named(volumes) | _released(manifests) | (left.layers if left else set())
-        layers.mark((before & present) - _with_all_below(layers, named | unaccounted))
+        layers.mark((before & present) - leads_to(layers, named | unaccounted))
         manifests.commit(volume_id, left)
 
 
@@ -40,7 +40,7 @@ def sweep(layers: Layers, manifests: Manifests, locks: Locks) -> None:
     with locks.hold(COMMITS):
         volumes = manifests.all()
         named = _named(volumes) | _released(manifests)
-        needed = _with_all_below(layers, named | layers.lost())
+        needed = leads_to(layers, named | layers.lost())
         marked = layers.marked()
         unneeded = layers.names() - needed
         for name in marked - unneeded:  # who marked it died before, or after, it meant anything
@@ -76,9 +76,9 @@ def _clear(layers: Layers, unneeded: set[str], marked: set[str]) -> None:
                 free.add(name)
         lost = {name for name in free - marked if not layers.empty(name)}
         removable = free - lost
-        for name in lost - _with_all_below(layers, unneeded - free):
+        for name in lost - leads_to(layers, unneeded - free):
             layers.set_aside(name)
-        for name in removable - _with_all_below(layers, unneeded - removable):
+        for name in removable - leads_to(layers, unneeded - removable):
             layers.remove(name)
 
 
@@ -90,7 +90,8 @@ def _released(manifests: Manifests) -> set[str]:
     return {name for manifest in manifests.released() for name in manifest.layers}
 
 
-def _with_all_below(layers: Layers, names: set[str]) -> set[str]:
+def leads_to(layers: Layers, names: set[str]) -> set[str]:
+    """These layers, and all that they stand on."""
     found: set[str] = set()
     for name in names:
         below: str | None = name
