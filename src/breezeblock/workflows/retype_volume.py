@@ -12,6 +12,7 @@ moved stays where it is when the last step fails; its owner is told.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Literal
 
 import msgspec
@@ -79,7 +80,7 @@ def submit(
     hosts_notice = for_host(before, volume.size) != for_host(after, volume.size)
     rules.check_retype(volume, present, wanted, front_end_changes=hosts_notice)
     held = kinds_of(volume, snapshots.of_volume(tx, volume.id))
-    for project, kinds in held.items():
+    for project, kinds in sorted(held.items()):
         quotas.charge(tx, project, of_type(kinds, wanted.name), limits)
     same = for_backend(present.extra_specs) == for_backend(wanted.extra_specs)
     asks = not same or for_driver(before) != for_driver(after)
@@ -215,10 +216,14 @@ def _retyped(tx: WriteTx, volume_id: str, data: Data) -> None:
     present = volume_types.get(tx, volume.volume_type_id)
     wanted = volume_types.get(tx, data.new_type_id)
     owned = snapshots.of_volume(tx, volume_id)
-    _give_back(tx, data)
-    for project, kinds in kinds_of(volume, owned).items():
-        gone, come = of_type(kinds, present.name, count=-1), of_type(kinds, wanted.name)
-        quotas.record(tx, project, gone | come)
+    used = kinds_of(volume, owned)
+    for project in sorted(used.keys() | data.held.keys()):
+        # At once, as others do who go the other way: else they might wait for each other.
+        kinds, moved = used.get(project, {}), Counter[str]()
+        moved.update(of_type(data.held.get(project, {}), wanted.name, count=-1))
+        moved.update(of_type(kinds, wanted.name))
+        moved.update(of_type(kinds, present.name, count=-1))
+        quotas.record(tx, project, moved)
     for snapshot in owned:
         snapshots.update(tx, snapshot.id, volume_type_id=wanted.id)
     volumes.update(tx, volume_id, volume_type_id=wanted.id, multiattach=wanted.multiattach)
@@ -227,7 +232,7 @@ def _retyped(tx: WriteTx, volume_id: str, data: Data) -> None:
 
 def _give_back(tx: WriteTx, data: Data) -> None:
     name = volume_types.get(tx, data.new_type_id).name
-    for project, kinds in data.held.items():
+    for project, kinds in sorted(data.held.items()):
         quotas.record(tx, project, of_type(kinds, name, count=-1))
 
 
