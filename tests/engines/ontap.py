@@ -85,45 +85,11 @@ class Answer:
         return self.body.get("error", {}).get("code")
 
 
-class Ontap(PrivateServer):
-    """The simulator. `url` is its REST API, `portals` where its LUNs are served."""
+class OntapClient:
+    """What tests ask of a simulator, wherever it runs."""
 
-    def __init__(self) -> None:
-        super().__init__("ontap")
-        seat = next(_seats)
-        pid = os.getpid()
-        net = f"127.{64 + seat % 128}.{pid >> 8 & 255}.{pid & 254}"
-        self.host = net
-        addresses = net, net.rpartition(".")[0] + f".{(pid & 254) + 1}"
-        iscsi_port = free_port()
-        self.portals = tuple((address, iscsi_port) for address in addresses)
-        self.data = self.home / "data"
-        self.seed = self.home / "seed.toml"
-        self.seed.write_text(
-            SEED.format(iscsi_port=iscsi_port, first=addresses[0], second=addresses[1])
-        )
-
-    user, password = USER, PASSWORD
-    svm = SVM
-
-    @property
-    def url(self) -> str:
-        return f"http://{self.host}:{self.port}"
-
-    def _command(self) -> Sequence[str]:
-        command = [sys.executable, "-c", "from breezeblock.cli.main import main; main()"]
-        options = {"--data": self.data, "--seed": self.seed, "--listen": f"{self.host}:{self.port}"}
-        words = [str(word) for option in options.items() for word in option]
-        return ["setpriv", "--pdeathsig", "KILL", *command, "ontapsim", *words, "--no-tls"]
-
-    def _answers(self) -> bool:
-        try:
-            socket.create_connection((self.host, self.port), timeout=1).close()
-        except OSError:
-            return False
-        return True
-
-    # Its REST API
+    host: str
+    port: int
 
     def call(
         self,
@@ -180,6 +146,45 @@ class Ontap(PrivateServer):
     def reset(self) -> None:
         self.control("POST", "reset")
         self.settings(job_seconds=0, move_seconds=0)
+
+
+class Ontap(PrivateServer, OntapClient):
+    """The simulator. `url` is its REST API, `portals` where its LUNs are served."""
+
+    def __init__(self) -> None:
+        super().__init__("ontap")
+        seat = next(_seats)
+        pid = os.getpid()
+        net = f"127.{64 + seat % 128}.{pid >> 8 & 255}.{pid & 254}"
+        self.host = net
+        addresses = net, net.rpartition(".")[0] + f".{(pid & 254) + 1}"
+        iscsi_port = free_port()
+        self.portals = tuple((address, iscsi_port) for address in addresses)
+        self.data = self.home / "data"
+        self.seed = self.home / "seed.toml"
+        self.seed.write_text(
+            SEED.format(iscsi_port=iscsi_port, first=addresses[0], second=addresses[1])
+        )
+
+    user, password = USER, PASSWORD
+    svm = SVM
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+    def _command(self) -> Sequence[str]:
+        command = [sys.executable, "-c", "from breezeblock.cli.main import main; main()"]
+        options = {"--data": self.data, "--seed": self.seed, "--listen": f"{self.host}:{self.port}"}
+        words = [str(word) for option in options.items() for word in option]
+        return ["setpriv", "--pdeathsig", "KILL", *command, "ontapsim", *words, "--no-tls"]
+
+    def _answers(self) -> bool:
+        try:
+            socket.create_connection((self.host, self.port), timeout=1).close()
+        except OSError:
+            return False
+        return True
 
 
 @pytest.fixture(scope="module")

@@ -53,7 +53,7 @@ def _place(call: Call, svm: Svm) -> tuple[FlexVol, str]:
 def _new(call: Call, volume: FlexVol, name: str) -> Lun:
     body = call.body
     for required in ("os_type", "space.size"):
-        if not body.has(required):
+        if body.text(required) is None:
             raise ApiError(400, "5374884", f"{required} is required for a new LUN.", required)
     os_type = body.choice("os_type", names.LUN_OS_TYPES)
     size = names.lun_size(body.size("space.size") or 0)
