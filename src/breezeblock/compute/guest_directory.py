@@ -119,10 +119,13 @@ class GuestDirectory:
     def disk(self, volume_id: str) -> DiskDirectory:
         return DiskDirectory(self.path / "disks" / volume_id)
 
+    def disks(self) -> list[DiskDirectory]:
+        """All disks of which something is noted."""
+        return [DiskDirectory(folder) for folder in sorted((self.path / "disks").glob("*"))]
+
     def abandoned_disks(self) -> list[DiskDirectory]:
         """The disks of which nodes are left that could not be closed."""
-        notes = sorted((self.path / "disks").glob(f"*/*{_ABANDONED}"))
-        return [DiskDirectory(folder) for folder in dict.fromkeys(one.parent for one in notes)]
+        return [disk for disk in self.disks() if disk.abandoned()]
 
     def remove(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)

@@ -221,6 +221,7 @@ class QemuHypervisor(Hypervisor):
         if not _alive(directory):
             reason = directory.stop_reason()
             return Guest(directory.uuid, name, GuestState.STOPPED, reason)
+        await qemu_disks.nfs_speaks(directory)
         async with monitor(directory.qmp_socket) as qmp:
             status = await _status(qmp)
             state = _STATES.get(status, GuestState.PAUSED)

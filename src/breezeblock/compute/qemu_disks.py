@@ -9,6 +9,9 @@ waits for the server: ten minutes with NBD, for ever with iSCSI and NFS. Nobody 
 the device is gone, and what it wrote was acknowledged. So a node whose server is away is told to
 give up first (NBD), or is left where it is (iSCSI and NFS know no giving up), without a disk and
 with nothing to write, until its server answers again: each later attach or detach has a look.
+
+With NFS QEMU stands still even when it is asked what nodes it has, because it asks the server how
+much they take there: so a guest with an NFS server that is away is not asked (`nfs_speaks`).
 """
 
 from __future__ import annotations
@@ -46,6 +49,21 @@ class Plugged:
 
     slot: int
     disk: AttachedDisk
+
+
+async def nfs_speaks(guest: GuestDirectory) -> None:
+    """A temporary HostError when a server of the guest's NFS disks is away: QEMU may not be asked
+    about its disks then."""
+    for disk in guest.disks():
+        for options in (disk.options() or {}, *disk.abandoned().values()):
+            if options and bottom(options)["driver"] == "nfs" and not await answers(options):
+                server = bottom(options)["server"]["host"]
+                raise HostError(
+                    f"The NFS server {server} of volume {disk.volume_id} does not answer: nothing "
+                    "can be done with the guest's disks meanwhile.",
+                    remedy="See that it is up and reachable from this host; the guest waits.",
+                    temporary=True,
+                )
 
 
 async def plugged(monitor: Monitor) -> dict[str, Plugged]:

@@ -4,8 +4,9 @@
     name        the file in it
     format      "raw" or "qcow2"; absent: raw
 
-Mount options are the kernel's and mean nothing here. NFS has no serial: `qemu_disks` checks the
-size, as with NBD.
+A guest whose server goes away waits until it is back; its disks cannot be looked at meanwhile, see
+`qemu_disks`. Mount options are the kernel's and mean nothing here. NFS has no serial: `qemu_disks`
+checks the size, as with NBD.
 """
 
 from __future__ import annotations
