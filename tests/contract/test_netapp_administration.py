@@ -384,6 +384,24 @@ class TestMoments:
         driver.snapshot_together(more)
         assert moments(driver) == []
 
+    def test_a_group_that_is_in_the_way_for_long_is_nobodys(
+        self, driver: IscsiDriver, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        volumes = [made(driver, a_volume(pool=pool)) for pool in ("pool", "other")]
+        added = [{"name": "pool", "provisioning_options": {"action": "add"}}]
+        name = f"{together.PREFIX}of-somebody"
+        driver.client.post(GROUPS, {"name": name, "svm.name": "svm1", "volumes": added}, job=True)
+        snapshots = [a_snapshot(volume) for volume in volumes]
+        for _ in range(2):
+            with pytest.raises(TemporaryError):
+                driver.snapshot_together(snapshots)
+            assert moments(driver) == [name]
+        monkeypatch.setattr(together, "ABANDONED", -1.0)
+        with pytest.raises(TemporaryError):
+            driver.snapshot_together(snapshots)
+        driver.snapshot_together(snapshots)
+        assert moments(driver) == []
+
     def test_a_pool_that_hides_its_snapshots_says_so(self, sim: Sim) -> None:
         driver = sim.driver(netapp_pool_name_search_pattern="bare")
         volume = made(driver, a_volume(pool="bare"))

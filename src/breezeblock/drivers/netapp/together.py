@@ -22,7 +22,7 @@ import msgspec
 
 from breezeblock.drivers.base import PermanentError, Snapshot, TemporaryError, Volume
 from breezeblock.drivers.netapp import names
-from breezeblock.drivers.netapp.client import JobLost, Ontap, OntapError, time_left
+from breezeblock.drivers.netapp.client import CALL, JobLost, Ontap, OntapError, time_left
 from breezeblock.drivers.netapp.facts import FlexVol
 from breezeblock.drivers.netapp.lookup import Lookup
 from breezeblock.drivers.netapp.luns import Exists, Gone, Lun, Luns
@@ -32,6 +32,8 @@ from breezeblock.drivers.netapp.pools import Pools
 GROUPS = "/application/consistency-groups"
 PREFIX = "breezeblock-moment-"
 STALE = timedelta(hours=1)
+ABANDONED = 2 * CALL
+"""Seconds after which a consistency group that is still there is nobody's."""
 SNAPSHOT_EXISTS = frozenset({1638461})
 GONE = frozenset({4, 1638400, 1638595, 53411842})
 BUSY_PAUSES = (0.1, 0.3, 1.0, 2.0, 3.0)
@@ -59,7 +61,10 @@ def moment_of(snapshots: Iterable[Snapshot]) -> str:
 
 
 class Together:
-    """Freezes volumes together."""
+    """Freezes volumes together.
+
+    `_seen`: since when other calls' groups have been in our way.
+    """
 
     def __init__(
         self, client: Ontap, svm: str | None, luns: Luns, lookup: Lookup, pools: Pools
@@ -69,6 +74,7 @@ class Together:
         self._luns = luns
         self._lookup = lookup
         self._pools = pools
+        self._seen: dict[str, float] = {}
 
     def snapshot(self, snapshots: Sequence[Snapshot]) -> None:
         """All of them or none; see the contract."""
@@ -88,6 +94,8 @@ class Together:
             except (OntapError, PermanentError):
                 self._tidy(flexvols, moment)
                 raise
+            if self._missing(snapshots):
+                raise TemporaryError("Another call has removed some of the snapshots.")
         self._tidy(flexvols, moment)
 
     def _flexvols(self, snapshots: Iterable[Snapshot]) -> list[FlexVol]:
@@ -141,7 +149,6 @@ class Together:
     # Freezing
 
     def _freeze(self, flexvols: Sequence[FlexVol], moment: str) -> None:
-        self._remove(flexvols, moment)  # of some FlexVols only: it was being removed
         if len(flexvols) == 1:
             self._freeze_one(flexvols[0], moment)
         else:
@@ -162,10 +169,14 @@ class Together:
         body = {"name": moment, "consistency_type": "crash"}
         try:
             self._client.post(f"{GROUPS}/{group.uuid}/snapshots", body, job=True)
-        except (OntapError, JobLost):
-            if not self._frozen_in_all(flexvols, moment):
-                self._disband(moment)
-                raise
+        except (OntapError, JobLost) as error:
+            if self._frozen_in_all(flexvols, moment):
+                return
+            self._disband(moment)
+            if any(self._frozen(flexvol, moment) for flexvol in flexvols):
+                self._remove(flexvols, moment)  # an earlier one, half removed
+                raise TemporaryError("An earlier moment was still there.") from error
+            raise
 
     def _form(self, flexvols: Sequence[FlexVol], moment: str) -> _Group:
         """A consistency group of these FlexVols; a FlexVol can be in one only."""
@@ -182,11 +193,21 @@ class Together:
             return group
         if refused is None:
             raise TemporaryError("The consistency group did not come to be.", retry_after=2.0)
-        if any(one.name.startswith(PREFIX) for one in self._groups_with(flexvols)):
+        ours = [one for one in self._groups_with(flexvols) if one.name.startswith(PREFIX)]
+        if ours:
+            self._disband_abandoned(ours)
             raise TemporaryError(
                 "Other volumes of these pools are being frozen now.", retry_after=2.0
             ) from refused
         raise refused
+
+    def _disband_abandoned(self, groups: Iterable[_Group]) -> None:
+        """A group lives for one call. Whoever still used one would form another."""
+        now = time.monotonic()
+        for group in groups:
+            if now - self._seen.setdefault(group.uuid, now) > ABANDONED:
+                self._disband(group.name)
+                del self._seen[group.uuid]
 
     def _group(self, name: str) -> _Group | None:
         found = self._client.records(GROUPS, {"name": name}, fields=("uuid", "name"), kind=_Group)
