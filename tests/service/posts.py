@@ -53,15 +53,16 @@ async def _create_from_image(house: House) -> Post:
 
 
 async def _adopt_volume(house: House) -> Post:
-    house.driver.strangers["old"] = 2
-    wanted = {"host": "node1@fast#pool0", "ref": {"source-name": "old"}, "name": "one"}
+    name = new_id()
+    house.driver.strangers[name] = 2
+    wanted = {"host": "node1@fast#pool0", "ref": {"source-name": name}, "name": "one"}
     return Post("/manageable_volumes", {"volume": wanted}, "admin")
 
 
 async def _adopt_snapshot(house: House) -> Post:
-    volume = await house.volume(2)
-    house.driver.strange_snapshots["old"] = (volume, 1)
-    wanted = {"volume_id": volume, "ref": {"source-name": "old"}}
+    volume, name = await house.volume(2), new_id()
+    house.driver.strange_snapshots[name] = (volume, 1)
+    wanted = {"volume_id": volume, "ref": {"source-name": name}}
     return Post("/manageable_snapshots", {"snapshot": wanted}, "admin")
 
 
