@@ -12,6 +12,7 @@ from breezeblock.ontapsim.array import Array
 from breezeblock.ontapsim.iscsi import IscsiDataPlane
 from breezeblock.ontapsim.nfs import NfsDataPlane
 from breezeblock.ontapsim.server import Simulator, serve
+from breezeblock.ontapsim.ssh_console import NoConsoleError, serve_console
 from breezeblock.ontapsim.tls import certificate
 
 
@@ -21,6 +22,7 @@ def ontapsim(
     seed: Path = seeds.EXAMPLE,
     listen: str = "127.8.0.1:443",
     tls: bool = True,
+    ssh: str | None = None,
 ) -> None:
     """Be a NetApp ONTAP array: its REST API here, its LUNs and files at the seed's addresses.
 
@@ -34,19 +36,34 @@ def ontapsim(
         Address and port of the REST API.
     tls
         HTTPS, with a certificate that is made here; or plain HTTP.
+    ssh
+        Address and port of a console that sets CHAP secrets. Needs paramiko.
     """
-    host, _, port = listen.rpartition(":")
-    if not host or not port.isdecimal():
-        print(f"breezeblock: {listen!r} is not an address such as 127.8.0.1:443", file=sys.stderr)
-        raise SystemExit(2)
+    rest = _address(listen)
+    console = _address(ssh) if ssh is not None else None
     try:
-        asyncio.run(_run(data.absolute(), seeds.load(seed), host.strip("[]"), int(port), tls))
-    except (seeds.SeedError, OSError) as error:
+        asyncio.run(_run(data.absolute(), seeds.load(seed), rest, tls, console))
+    except (seeds.SeedError, OSError, NoConsoleError) as error:
         print(f"breezeblock: {error}", file=sys.stderr)
         raise SystemExit(2) from None
 
 
-async def _run(data: Path, seed: seeds.Seed, host: str, port: int, tls: bool) -> None:
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal():
+        print(f"breezeblock: {text!r} is not an address such as 127.8.0.1:443", file=sys.stderr)
+        raise SystemExit(2)
+    return host.strip("[]"), int(port)
+
+
+async def _run(
+    data: Path,
+    seed: seeds.Seed,
+    rest: tuple[str, int],
+    tls: bool,
+    console: tuple[str, int] | None,
+) -> None:
+    host, port = rest
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -61,6 +78,8 @@ async def _run(data: Path, seed: seeds.Seed, host: str, port: int, tls: bool) ->
             print(f"ontapsim: {url}/api, data {data}{trust}", flush=True)
 
         paths = (str(files[0]), str(files[1])) if files else None
-        await serve(Simulator(array), host, port, paths, ready, stop)
+        simulator = Simulator(array)
+        with serve_console(simulator.dispatcher, data, console):
+            await serve(simulator, host, port, paths, ready, stop)
     finally:
         await asyncio.to_thread(array.stop)
