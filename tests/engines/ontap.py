@@ -19,12 +19,15 @@ from typing import Any
 
 import pytest
 
-from tests.engines.process import PrivateServer, free_port
+from tests.engines.process import PrivateServer
 
 USER, PASSWORD = "admin", "cluster-secret"
 SVM_USER, SVM_PASSWORD = "vsadmin", "svm-secret"
 SVM, VOLUMES = "svm1", ("vol1", "vol2")
 NODES = ("sim-01", "sim-02")
+
+ISCSI_PORT = 3260
+"""ONTAP's LIFs have no other."""
 
 _seats = itertools.count()
 
@@ -134,7 +137,7 @@ class OntapClient:
         name: str = self.control("POST", "faults", {"what": what, **order})["uuid"]
         return name
 
-    def log(self) -> list[Any]:
+    def requests(self) -> list[Any]:
         """All requests since the last reset, in order."""
         requests: list[Any] = self.control("GET", "log")["requests"]
         return requests
@@ -153,17 +156,13 @@ class Ontap(PrivateServer, OntapClient):
 
     def __init__(self) -> None:
         super().__init__("ontap")
-        seat = next(_seats)
-        pid = os.getpid()
-        net = f"127.{64 + seat % 128}.{pid >> 8 & 255}.{pid & 254}"
-        self.host = net
-        addresses = net, net.rpartition(".")[0] + f".{(pid & 254) + 1}"
-        iscsi_port = free_port()
-        self.portals = tuple((address, iscsi_port) for address in addresses)
+        addresses = _addresses(next(_seats))
+        self.host = addresses[0]
+        self.portals = tuple((address, ISCSI_PORT) for address in addresses)
         self.data = self.home / "data"
         self.seed = self.home / "seed.toml"
         self.seed.write_text(
-            SEED.format(iscsi_port=iscsi_port, first=addresses[0], second=addresses[1])
+            SEED.format(iscsi_port=ISCSI_PORT, first=addresses[0], second=addresses[1])
         )
 
     user, password = USER, PASSWORD
@@ -172,6 +171,18 @@ class Ontap(PrivateServer, OntapClient):
     @property
     def url(self) -> str:
         return f"http://{self.host}:{self.port}"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """How the NetApp driver is told to reach it."""
+        return {
+            "netapp_server_hostname": self.host,
+            "netapp_server_port": self.port,
+            "netapp_transport_type": "http",
+            "netapp_login": self.user,
+            "netapp_password": self.password,
+            "netapp_vserver": self.svm,
+        }
 
     def _command(self) -> Sequence[str]:
         command = [sys.executable, "-c", "from breezeblock.cli.main import main; main()"]
@@ -185,6 +196,13 @@ class Ontap(PrivateServer, OntapClient):
         except OSError:
             return False
         return True
+
+
+def _addresses(seat: int) -> tuple[str, str]:
+    """Two of loopback that no other simulator uses: of this process, and this seat in it."""
+    place = os.getpid() << 1
+    net = f"127.{64 + (seat + (place >> 16)) % 128}.{place >> 8 & 255}"
+    return f"{net}.{place & 255}", f"{net}.{place & 255 | 1}"
 
 
 @pytest.fixture(scope="module")
