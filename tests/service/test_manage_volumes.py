@@ -10,7 +10,11 @@ import httpx2
 import pytest
 
 from breezeblock.drivers.base import PermanentError, StillWorking, TemporaryError, Volume
-from breezeblock.store import services
+from breezeblock.model.operation import Operation
+from breezeblock.store import operations, services
+from breezeblock.store.store import WriteTx
+from breezeblock.store.tables import operations as rows
+from breezeblock.workflows import list_manageable
 from tests.service.catalog_fixture import PROJECT
 from tests.service.house import House
 from tests.service.sweeps import rules, sweep, used, violations
@@ -43,6 +47,16 @@ async def told(house: House) -> list[str]:
 async def limit(house: House, **limits: int) -> None:
     body = {"quota_set": limits}
     assert (await house.admin.put(f"/os-quota-sets/{PROJECT}", body)).status_code == 200
+
+
+async def questions(house: House) -> list[Operation]:
+    """The operations that were nothing but a question."""
+    found = await house.app.store.read(operations.everything)
+    return [one for one in found if one.resource_type == "question"]
+
+
+def _long_ago(tx: WriteTx) -> None:
+    tx.run(rows.update().values(ended_at=tx.clock() - 2 * list_manageable.KEPT))
 
 
 async def test_an_adopted_volume_has_the_size_that_the_backend_finds(house: House) -> None:
@@ -441,6 +455,22 @@ class TestLists:
         house.driver.strangers["a"] = 1
         reply = await house.admin.get("/manageable_volumes?host=node1@fast%23other")
         assert reply.json() == {"manageable-volumes": []}
+
+    async def test_the_same_on_both_paths(self, house: House) -> None:
+        house.driver.strangers["a"] = 1
+        for tail in ("", "/detail"):
+            newer = await house.admin.get(f"/manageable_volumes{tail}?host={QUOTED}", "3.8")
+            older = await house.admin.get(f"/os-volume-manage{tail}?host={QUOTED}", "3.0")
+            assert newer.json()["manageable-volumes"]
+            assert newer.json() == older.json()
+
+    async def test_answers_are_forgotten_after_a_while(self, house: House) -> None:
+        path = f"/manageable_volumes?host={QUOTED}"
+        await house.admin.get(path)
+        assert [one.workflow for one in await questions(house)] == ["list_manageable"]
+        await house.app.store.write(_long_ago)
+        await house.admin.get(path)
+        assert len(await questions(house)) == 1
 
     async def test_administrators_only(self, house: House) -> None:
         for path in ("/manageable_volumes", "/os-volume-manage/detail"):
