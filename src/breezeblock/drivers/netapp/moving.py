@@ -50,8 +50,10 @@ class Moving:
         self._follow(lun, target.path)
 
     def _begin(self, volume: Volume, pool: str) -> Lun:
-        lun = self._lookup.needed(volume)
         self._pools.get(pool)
+        lun = self._lookup.needed(volume)
+        if lun.pool == pool:
+            return lun  # a call like this one has just begun it
         if lun.pool != volume.pool:
             raise PermanentError(f"Volume {volume.id} is in another pool by now.")
         if self._lookup.snapshots_of(volume.id):
