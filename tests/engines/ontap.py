@@ -52,23 +52,20 @@ node = "sim-01"
 name = "lif2"
 address = "{second}"
 node = "sim-02"
-[[svms.volumes]]
-name = "vol1"
-aggregate = "aggr1"
-size_gb = 100
-junction = "/vol1"
-[[svms.volumes]]
-name = "vol2"
-aggregate = "aggr1"
-size_gb = 100
-junction = "/vol2"
-[[accounts]]
+{volumes}[[accounts]]
 name = "admin"
 password = "cluster-secret"
 [[accounts]]
 name = "vsadmin"
 password = "svm-secret"
 svm = "svm1"
+"""
+VOLUME = """
+[[svms.volumes]]
+name = "{name}"
+aggregate = "aggr1"
+size_gb = 100
+junction = "/{name}"
 """
 
 
@@ -154,7 +151,7 @@ class OntapClient:
 class Ontap(PrivateServer, OntapClient):
     """The simulator. `url` is its REST API, `portals` where its LUNs are served."""
 
-    def __init__(self) -> None:
+    def __init__(self, volumes: Sequence[str] = VOLUMES) -> None:
         super().__init__("ontap")
         addresses = _addresses(next(_seats))
         self.host = addresses[0]
@@ -162,7 +159,12 @@ class Ontap(PrivateServer, OntapClient):
         self.data = self.home / "data"
         self.seed = self.home / "seed.toml"
         self.seed.write_text(
-            SEED.format(iscsi_port=ISCSI_PORT, first=addresses[0], second=addresses[1])
+            SEED.format(
+                iscsi_port=ISCSI_PORT,
+                first=addresses[0],
+                second=addresses[1],
+                volumes="".join(VOLUME.format(name=name) for name in volumes),
+            )
         )
 
     user, password = USER, PASSWORD

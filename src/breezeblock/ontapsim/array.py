@@ -85,8 +85,9 @@ class Array:
                 self.state.clear()
                 self.state.clear_log()
                 plant(self._seed, self.state)
+            for volume in self.state.all(FlexVol):
+                self.layout.make(volume)
             self.publish()
-            self.layout.clear()
             self._settle()
 
     def _settle(self) -> None:

@@ -29,7 +29,7 @@ _BREATH = 0.2
 _START = 'mount --bind "$1" /run && shift && exec setpriv --pdeathsig KILL "$@"'
 
 
-class GaneshaError(Exception):
+class GaneshaError(OSError):
     """Ganesha does not start."""
 
 
@@ -130,7 +130,11 @@ class Ganesha:
                 return
             self._kill()
             self._process.wait()
-        raise GaneshaError(f"ganesha does not start; see {self._directory / 'ganesha.log'}")
+        raise GaneshaError(
+            f"nfs-ganesha does not start (it needs root, its VFS module, and a file system with file"
+            f" handles; see {self._directory}/ganesha.log and .err). A seed whose interfaces have"
+            " no data_nfs does without."
+        )
 
     def _spawn(self, nfs_port: int, mount_port: int) -> subprocess.Popen[bytes]:
         here = self._directory
