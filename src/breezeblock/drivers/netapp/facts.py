@@ -142,12 +142,14 @@ class Array:
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What the operator configured for all pools. `thick`: space is reserved unless a type says
-    otherwise, so nothing can be promised twice."""
+    otherwise, so nothing can be promised twice. `together`: several volumes can be frozen at the
+    same moment."""
 
     thick: bool
     max_over_subscription_ratio: float | str
     reserved_percentage: int
     functions: Mapping[str, str]
+    together: bool = True
 
 
 def pool_stats(flexvol: FlexVol, array: Array, terms: Terms, provisioned: float) -> PoolStats:
@@ -163,7 +165,14 @@ def pool_stats(flexvol: FlexVol, array: Array, terms: Terms, provisioned: float)
         thick_provisioning_support=terms.thick,
         multiattach=True,
         online_extend_support=True,
-        extra={**_of_flexvol(flexvol, array), **_of_aggregates(flexvol, array), **terms.functions},
+        extra={
+            **_of_flexvol(flexvol, array),
+            **_of_aggregates(flexvol, array),
+            "consistent_group_snapshot_enabled": (
+                terms.together and flexvol.snapshot_directory_access_enabled
+            ),
+            **terms.functions,
+        },
     )
 
 
@@ -180,7 +189,6 @@ def _of_flexvol(flexvol: FlexVol, array: Array) -> dict[str, Any]:
         "netapp_flexvol_encryption": _word(flexvol.encryption.enabled),
         "netapp_is_flexgroup": _word(flexvol.style == "flexgroup"),
         "QoS_support": array.qos,
-        "consistent_group_snapshot_enabled": flexvol.snapshot_directory_access_enabled,
     }
     if array.mirrored is not None:
         mirrored = f"{flexvol.svm.name}:{flexvol.name}" in array.mirrored

@@ -103,6 +103,7 @@ class Pools:
             max_over_subscription_ratio=options.max_over_subscription_ratio,
             reserved_percentage=options.reserved_percentage,
             functions={key: value for key, value in functions.items() if value is not None},
+            together=options.storage_protocol == "iscsi",
         )
 
     def _array(self, aggregates: list[str]) -> Array:
