@@ -17,7 +17,7 @@ from breezeblock.ontapsim.array import Array
 from breezeblock.ontapsim.data_plane import Svm
 from breezeblock.ontapsim.seed import Seed
 from breezeblock.ontapsim.server import Simulator, serve
-from tests.engines.ontap import SEED, OntapClient
+from tests.engines.ontap import SEED, VOLUME, VOLUMES, OntapClient
 
 FIRST, SECOND = "127.0.0.2", "127.0.0.3"
 
@@ -54,7 +54,13 @@ class House(OntapClient):
         self.folder = folder
         self.plane = Paper()
         self.seed = msgspec.toml.decode(
-            SEED.format(iscsi_port=3260, first=FIRST, second=SECOND), type=Seed
+            SEED.format(
+                iscsi_port=3260,
+                first=FIRST,
+                second=SECOND,
+                volumes="".join(VOLUME.format(name=name) for name in VOLUMES),
+            ),
+            type=Seed,
         )
         self._ready = threading.Event()
         self.open()
