@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from breezeblock.drivers.base import BackendConfig, Snapshot, Volume
 from breezeblock.drivers.netapp.iscsi import IscsiDriver
 from breezeblock.ontapsim import data_plane
@@ -123,10 +125,15 @@ class Sim:
         )
 
 
+def of_release(version: str) -> Seed:
+    """The array with another release of ONTAP."""
+    return msgspec.structs.replace(SEED, version=version)
+
+
 @contextmanager
-def rest_only(directory: Path) -> Iterator[Sim]:
+def rest_only(directory: Path, seed: Seed = SEED) -> Iterator[Sim]:
     """The simulator, listening on some port until the end."""
-    array = Array(directory / "array", SEED, NoPlane())
+    array = Array(directory / "array", seed, NoPlane())
     array.start()
     simulator = Simulator(array)
     told: queue.Queue[Any] = queue.Queue()

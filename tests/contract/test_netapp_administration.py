@@ -22,7 +22,7 @@ from breezeblock.drivers.netapp.iscsi import IscsiDriver
 from breezeblock.drivers.netapp.luns import GIB
 from breezeblock.scheduler.extra_specs import demands
 from tests.contract.drivers import patiently
-from tests.contract.rest_only import Sim, a_snapshot, a_volume, rest_only
+from tests.contract.rest_only import Sim, a_snapshot, a_volume, of_release, rest_only
 
 POLICIES = "/storage/qos/policies"
 GROUPS = "/application/consistency-groups"
@@ -60,6 +60,13 @@ def moments(driver: IscsiDriver) -> list[str]:
 
 
 class TestPools:
+    def test_an_array_that_is_too_old_is_refused(self, tmp_path: Path) -> None:
+        refused = pytest.raises(PermanentError, match=r"9\.10\.1.*9\.11\.1")
+        with rest_only(tmp_path, of_release("9.10.1")) as sim, refused:
+            sim.driver().setup()
+        with rest_only(tmp_path / "newer", of_release("9.11.1")) as sim:
+            sim.driver().setup()
+
     def test_each_flexvol_that_was_chosen_is_a_pool(self, driver: IscsiDriver) -> None:
         stats = driver.stats()
         pools = {pool.name: pool for pool in stats.pools}

@@ -30,6 +30,22 @@ DISK_FIELDS = ("aggregates.name", "effective_type")
 NODE_FIELDS = ("name", "is_all_flash_optimized", "is_all_flash_select_optimized")
 
 
+class _Version(msgspec.Struct, frozen=True):
+    generation: int = 0
+    major: int = 0
+    minor: int = 0
+
+
+class Release(msgspec.Struct, frozen=True):
+    """What the array runs."""
+
+    version: _Version = _Version()
+
+    @property
+    def number(self) -> tuple[int, int, int]:
+        return self.version.generation, self.version.major, self.version.minor
+
+
 class Named(msgspec.Struct, frozen=True):
     name: str = ""
 

@@ -56,6 +56,7 @@ class IscsiDriver(LunVerbs):
 
     @verb()
     def setup(self) -> None:
+        self.pools.check_release()
         self.exports.target()
         self.making.sweep(self.luns.matching({"name": "/vol/*/making-*"}))
         self.exports.tidy()

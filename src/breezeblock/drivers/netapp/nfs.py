@@ -58,6 +58,7 @@ class NfsDriver(NetAppDriver):
 
     @verb()
     def setup(self) -> None:
+        self.pools.check_release()
         for flexvol in self.pools.all():
             if not flexvol.nas.path:
                 raise PermanentError(

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+import msgspec
+
 from breezeblock.drivers.base import PermanentError, PoolStats
 from breezeblock.drivers.netapp.client import NO_SUCH_API, NOT_AUTHORISED, Ontap, OntapError
 from breezeblock.drivers.netapp.facts import (
@@ -23,6 +25,7 @@ from breezeblock.drivers.netapp.facts import (
     FlexVol,
     Mirror,
     Node,
+    Release,
     Terms,
     disk_types,
     pool_stats,
@@ -38,6 +41,7 @@ USABLE: Mapping[str, Any] = {
     "is_svm_root": False,
     "error_state.is_inconsistent": False,
 }
+OLDEST = (9, 11, 1)
 HIDDEN = (NO_SUCH_API, NOT_AUTHORISED)
 """What an account of the SVM is told of things of the cluster."""
 
@@ -48,6 +52,22 @@ class Pools:
     def __init__(self, ontap: Ontap, options: NetAppOptions) -> None:
         self._ontap = ontap
         self._options = options
+
+    def check_release(self) -> None:
+        """Raises PermanentError when the array is too old, as far as the account may see that."""
+        try:
+            found = self._ontap.get("/cluster", fields=("version",))
+        except OntapError as error:
+            if error.code not in HIDDEN:
+                raise
+            return
+        number = msgspec.convert(found, Release, strict=False).number
+        if number < OLDEST:
+            shown, oldest = (".".join(map(str, one)) for one in (number, OLDEST))
+            raise PermanentError(
+                f"The storage array runs ONTAP {shown}; the driver needs {oldest} or later.",
+                remedy="Upgrade the array.",
+            )
 
     def all(self) -> list[FlexVol]:
         """Those that can be used now. Raises PermanentError, which says what was looked for."""
