@@ -1,8 +1,9 @@
 """Processes that die in the middle of a driver's method, at a place that the test chooses.
 
 A driver changes the world through calls that Python reports to audit hooks (files, sockets,
-processes). `Crasher` runs one method in a child process whose hook kills it with SIGKILL just
-before the n-th such call. No driver needs to know; what a driver does is counted, not listed.
+processes), and by requests over connections that are kept open, which drivers report themselves.
+`Crasher` runs one method in a child process whose hook kills it with SIGKILL just before the n-th
+such call. No driver needs to know more; what a driver does is counted, not listed.
 
 The children are forks of one helper process (this module, run as a program), which has everything
 imported already.
@@ -20,9 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from breezeblock.drivers.netapp.client import REQUEST_EVENT
 from tests.contract.drivers import CASES, patiently
 
 EFFECTS = {
+    REQUEST_EVENT,
     "os.link",
     "os.mkdir",
     "os.remove",

@@ -28,6 +28,8 @@ from breezeblock.drivers.base import (
 )
 from breezeblock.drivers.local import LocalDriver
 from tests.contract.hosts import Disk, Host
+from tests.contract.netapp import OTHER_POOL, NetApp
+from tests.contract.netapp_nfs import NetAppNfs
 
 GIB = 1 << 30
 XFS_BYTES = GIB
@@ -48,7 +50,8 @@ class Kind:
 class Case:
     """One driver in one configuration.
 
-    `new` makes an instance over the backend in a directory: each call stands for a process.
+    `prepare` is called once for a backend, with its directory; `new` makes an instance over the
+    backend in a directory: each call stands for a process.
     `leftovers` names what is there although no volume is; `remove` ends everything.
 
     `fences`: a host whose access is taken away is cut off at once and cannot come back. Where it is
@@ -71,6 +74,7 @@ class Case:
     other_pool: str = ""
     stranger: Callable[[Driver, str, str, int], Mapping[str, str]] | None = None
     kinds: tuple[Kind, ...] = ()
+    prepare: Callable[[Path], None] = lambda root: None
 
 
 class Backend:
@@ -216,6 +220,7 @@ def assert_all_there(backend: Backend, volume: Volume, written: list[int]) -> No
 def storage(case: Case, directory: Path) -> Iterator[Path]:
     """A directory for a backend, on the file system that the case asks for; emptied at the end."""
     if case.file_system is None:
+        case.prepare(directory)
         yield directory
         shutil.rmtree(directory)
         return
@@ -296,6 +301,28 @@ def _local(name: str, file_system: str | None = None, **options: Any) -> Case:
     )
 
 
+def _netapp(name: str, **options: Any) -> Case:
+    netapp = NetApp(tuple(options.items()))
+    return Case(
+        f"netapp-{name}",
+        netapp.new,
+        netapp.leftovers,
+        netapp.remove,
+        verbs=frozenset({"adopt", "move", "retype", "snapshot_together"}),
+        other_pool=OTHER_POOL,
+        stranger=netapp.stranger,
+        kinds=(
+            Kind(qos={"maxIOPSperGiB": "500"}, extra_specs={"provisioning:type": "thick"}),
+            Kind(qos={"expectedIOPSperGiB": "100", "peakIOPSperGiB": "200"}),
+            Kind(extra_specs={"provisioning:type": "thin"}),
+            Kind(extra_specs={"provisioning:type": "sideways"}, impossible=True),
+            Kind(qos={"maxIOPS": "many"}, impossible=True),
+            Kind(extra_specs={"netapp:qos_policy_group": "no-such-group"}, impossible=True),
+        ),
+        prepare=netapp.prepare,
+    )
+
+
 def having(verb: str) -> list[Case]:
     """The cases whose driver has this optional method."""
     return [case for case in CASES if verb in case.verbs]
@@ -305,11 +332,33 @@ def _can_mount() -> bool:
     return os.geteuid() == 0 and Path("/dev/loop-control").exists()
 
 
+def _netapp_nfs() -> Case:
+    netapp = NetAppNfs()
+    return Case(
+        "netapp-nfs",
+        netapp.new,
+        netapp.leftovers,
+        netapp.remove,
+        fences=False,
+        verbs=frozenset({"adopt", "retype"}),
+        other_pool=OTHER_POOL,
+        stranger=netapp.stranger,
+        kinds=(
+            Kind(qos={"maxIOPS": "500"}),
+            Kind(qos={"expectedIOPSperGiB": "100", "peakIOPSperGiB": "200"}),
+            Kind(extra_specs={"netapp:qos_policy_group": "no-such-group"}, impossible=True),
+        ),
+        prepare=netapp.prepare,
+    )
+
+
 CASES = [
     _local("qcow2-unix", format="qcow2"),
     _local("qcow2-tcp", format="qcow2", nbd_listen="tcp://127.0.0.1:21000-21999"),
     _local("raw-unix", format="raw"),
     # Reflinks for real need a file system that has them, and mounting one needs root.
     *([_local("reflink-unix", "xfs")] if _can_mount() else []),
+    _netapp("iscsi", use_chap_auth=True, chap_secret_key="only the tests know this"),
+    _netapp_nfs(),
 ]
 """Every driver and configuration that the contract is held to."""

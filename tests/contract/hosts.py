@@ -6,8 +6,10 @@ acknowledged. With `reconnect` the connection waits for a server that is away, a
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import select
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +19,10 @@ from typing import Any
 from breezeblock.drivers.base import ConnectionInfo
 
 PROMPT = b"qemu-io> "
+PATIENCE = 1.0
+"""Seconds of silence after which it is looked whether the server still lets us in."""
+NEWS = "iSCSI CheckCondition: SENSE KEY:UNIT_ATTENTION"
+"""How the client mentions that the host's LUNs have changed; it repeats the command by itself."""
 
 
 class Host:
@@ -33,8 +39,9 @@ class Host:
         self, info: ConnectionInfo, *, reconnect: int = 0, read_only: bool = False
     ) -> Iterator[Disk]:
         """Connect. Raises ConnectionError when the server does not let us in."""
-        options = ["-r"] if read_only else []
-        disk = Disk([*options, *self._command(info, reconnect)])
+        disk = self._disk(info, reconnect, read_only)
+        if info.driver_volume_type == "iscsi":
+            disk.hopeless = lambda: self.refused(info)
         try:
             yield disk
         finally:
@@ -43,10 +50,13 @@ class Host:
     def refused(self, info: ConnectionInfo) -> bool:
         """Whether the server does not let us in."""
         try:
-            with self.open(info):
-                return False
+            self._disk(info).close()
         except ConnectionError:
             return True
+        return False
+
+    def _disk(self, info: ConnectionInfo, reconnect: int = 0, read_only: bool = False) -> Disk:
+        return Disk([*(["-r"] if read_only else []), *self._command(info, reconnect)])
 
     def _command(self, info: ConnectionInfo, reconnect: int) -> list[str]:
         secrets = self.directory / str(info.data["volume_id"])
@@ -58,7 +68,12 @@ class Host:
 
 
 class Disk:
-    """A volume that a host has open. Every method tells whether the command succeeded."""
+    """A volume that a host has open. Every method tells whether the command succeeded.
+
+    `hopeless`, for clients that try to log in again for ever: whether they are refused now.
+    """
+
+    hopeless: Callable[[], bool] | None = None
 
     def __init__(self, arguments: list[str]) -> None:
         self._process = subprocess.Popen(
@@ -90,14 +105,15 @@ class Disk:
 
     def close(self) -> None:
         self._process.kill()
-        self._process.communicate()
+        with contextlib.suppress(BrokenPipeError), self._process:
+            pass  # its pipes are closed, and its end awaited
 
     def _ask(self, command: str) -> str:
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(f"{command}\n".encode())
             self._process.stdin.flush()
-        except BrokenPipeError:
+        except (BrokenPipeError, ValueError):
             return "qemu-io has ended"
         return self._answer()
 
@@ -106,12 +122,18 @@ class Disk:
         assert self._process.stdout is not None
         said = b""
         while not said.endswith(PROMPT):
+            if self.hopeless and not select.select([self._process.stdout], [], [], PATIENCE)[0]:
+                if not self.hopeless():
+                    continue
+                self.close()
+                return "it is not let in again"
             more = os.read(self._process.stdout.fileno(), 65536)
             if not more:
                 self._process.wait()
                 return f"{said.decode()} qemu-io has ended"
             said += more
-        return said.removesuffix(PROMPT).decode().strip()
+        lines = said.removesuffix(PROMPT).decode().splitlines()
+        return "\n".join(line for line in lines if NEWS not in line).strip()
 
 
 Node = tuple[dict[str, Any], list[dict[str, Any]]]

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from breezeblock.drivers.base import Driver, Snapshot, Volume
+from breezeblock.drivers.base import Driver, Item, Snapshot, Volume
 from tests.contract.crashing import Crasher
 from tests.contract.drivers import Backend, patiently
 
@@ -39,6 +39,11 @@ class Scene:
 
 def kinds(driver: Driver) -> list[tuple[str, str]]:
     return sorted((item.kind, item.id) for item in driver.inventory())
+
+
+def listed(driver: Driver) -> list[Item]:
+    """The inventory, whatever the pools are called."""
+    return [replace(item, pool="") for item in driver.inventory()]
 
 
 def finishes_what_a_killed_one_began(

@@ -19,10 +19,9 @@ from tests.contract.drivers import (
     assert_all_there,
     writing,
 )
-from tests.contract.scenes import Scene, finishes_what_a_killed_one_began, kinds
+from tests.contract.scenes import Scene, finishes_what_a_killed_one_began, kinds, listed
 
 GIB = 1 << 30
-OTHER = {"host": "host-b", "ip": "127.0.0.1"}
 RECONNECT = 30
 
 
@@ -211,7 +210,7 @@ class TestExtend:
         backend.driver.extend(volume, 3)
         for size in (3, 2, 1):
             backend.driver.extend(volume, size)
-        assert backend.driver.inventory() == [Item("volume", volume.id, 3)]
+        assert listed(backend.driver) == [Item("volume", volume.id, 3)]
         with backend.connected(volume) as disk:
             assert disk.gib == 3
 
@@ -378,7 +377,7 @@ class TestInventory:
         backend.driver.extend(volume, 3)
         backend.driver.export(volume, backend.host.connector)
         backend.driver.export(volume, backend.other_host.connector)
-        found = backend.another_process().inventory()
+        found = listed(backend.another_process())
         assert len(found) == 4
         assert Item("volume", volume.id, 3) in found
         assert Item("snapshot", snapshot.id, 2, volume.id) in found
@@ -516,7 +515,9 @@ def extend_exported(backend: Backend, stack: ExitStack) -> Scene:
     assert disk.write(1)
 
     def holds() -> bool:
-        with backend.other_host.open(backend.driver.export(volume, OTHER)) as grown:
+        with backend.other_host.open(
+            backend.driver.export(volume, backend.other_host.connector)
+        ) as grown:
             written = disk.write(2, offset=65536) and disk.reads(2, offset=65536)
             return grown.gib == 2 and grown.reads(1) and written
 
@@ -552,7 +553,7 @@ def export(backend: Backend, stack: ExitStack) -> Scene:
 
 def unexport_one_of_two(backend: Backend, stack: ExitStack) -> Scene:
     volume = backend.create()
-    info = backend.driver.export(volume, OTHER)
+    info = backend.driver.export(volume, backend.other_host.connector)
     cut = stack.enter_context(backend.other_host.open(info))
     disk = stack.enter_context(backend.connected(volume, reconnect=RECONNECT))
     assert cut.write(1)
