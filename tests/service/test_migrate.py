@@ -197,6 +197,7 @@ async def test_a_reset_cuts_it_short_and_the_place_is_found_out(house: House) ->
     while not await sweeps(house):  # the worker has found that its work was cut short
         await house.engine.poll()
     await house.quiet()
+    await house.come_due("check_volume")
     assert await state(house, volume) == ("available", None, THERE)
     assert await violations(house) == []
 
