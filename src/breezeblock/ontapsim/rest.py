@@ -262,7 +262,8 @@ class Resource:
         if not self._filters(call):
             raise ApiError(400, "262186", "A query is required to change a collection.")
         found = self._matching(call)
-        if not found:
+        exact = not any("*" in text for _, text in self._filters(call))
+        if not found and exact:
             raise errors.no_such_entry()
         for document in found:
             work(call, document)
