@@ -120,10 +120,15 @@ class NfsVolumes:
             raise PermanentError(f"Volume {volume_id} is exported.", remedy="Detach it first.")
         return True
 
-    def replace(self, flexvol: FlexVol, volume_id: str, source: str, turn: str) -> None:
-        """Give the volume the content of a file of the same size, once a turn."""
+    def replace(self, flexvol: FlexVol, volume_id: str, draft: str, turn: str) -> None:
+        """Give the volume the content of a draft of the same size, once a turn.
+
+        First the draft, then this look at the notes, then the clone; an export does it the other
+        way round: first its note, then it removes drafts. So a clone that comes late finds nothing
+        to clone.
+        """
         if self.may_replace(flexvol, volume_id, turn):
-            self._files.replace(flexvol, source, names.volume(volume_id))
+            self._files.replace(flexvol, draft, names.volume(volume_id))
             self._files.make(flexvol, names.turn(volume_id, turn))
 
     def revert(self, flexvol: FlexVol, snapshot: Snapshot, turn: str) -> None:
@@ -138,18 +143,22 @@ class NfsVolumes:
             raise PermanentError(
                 f"Volume {volume_id} has {now} bytes, and its snapshot {frozen.size}."
             )
-        self.replace(flexvol, volume_id, names.snapshot_file(snapshot), turn)
+        with self.draft(flexvol, volume_id) as draft:
+            self._files.clone(flexvol, names.snapshot_file(snapshot), draft)
+            self.replace(flexvol, volume_id, draft, turn)
 
     # Who was told
 
     def export(self, flexvol: FlexVol, export: Export) -> Export:
         """Note that the host was told; if it was already, what it was told."""
         held = self.present(flexvol, export.volume_id)
-        for known in held.exports:
-            if known.host == export.host:
-                return known
-        self._files.make(flexvol, export.name)
-        return export
+        told = next((known for known in held.exports if known.host == export.host), export)
+        if told not in held.exports:
+            self._files.make(flexvol, told.name)
+            held = self.held(flexvol, export.volume_id)
+        for draft in held.making:
+            self._files.remove(flexvol, draft)
+        return told
 
     def unexport(self, flexvol: FlexVol, volume_id: str, host: str | None = None) -> None:
         """Take the note of a host away, or of all."""

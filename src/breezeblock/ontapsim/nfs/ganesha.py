@@ -131,9 +131,9 @@ class Ganesha:
             self._kill()
             self._process.wait()
         raise GaneshaError(
-            f"nfs-ganesha does not start (it needs root, its VFS module, and a file system with file"
-            f" handles; see {self._directory}/ganesha.log and .err). A seed whose interfaces have"
-            " no data_nfs does without."
+            "nfs-ganesha does not start: it needs root, its VFS module, and a file system with file"
+            f" handles; see {self._directory}/ganesha.log and .err."
+            " A seed whose interfaces have no data_nfs does without."
         )
 
     def _spawn(self, nfs_port: int, mount_port: int) -> subprocess.Popen[bytes]:
