@@ -277,6 +277,45 @@ class TestAdopting:
             with pytest.raises(PermanentError):
                 driver.adopt(a_volume(), {"source-name": name})
 
+    def test_its_type_is_followed_where_it_speaks_of_it(self, sim: Sim) -> None:
+        driver = sim.driver(netapp_lun_space_reservation="enabled")
+        for name, specs, reserved in (
+            ("lun1", {}, False),
+            ("lun2", {"provisioning:type": "thick"}, True),
+        ):
+            self.stranger(driver, name)
+            volume = a_volume(extra_specs=specs, qos={"maxIOPSperGiB": "10"})
+            driver.adopt(volume, {"source-name": name})
+            lun = driver.lookup.needed(volume)
+            assert lun.space.guarantee.requested is reserved
+            assert lun.qos_policy is not None
+            assert lun.qos_policy.name == f"openstack-{volume.id}"
+
+    def test_a_type_that_cannot_be_followed_takes_nothing(self, driver: IscsiDriver) -> None:
+        self.stranger(driver, "lun")
+        for wrong in (
+            {"extra_specs": {"provisioning:type": "sideways"}},
+            {"extra_specs": {"netapp:qos_policy_group": "no-such"}},
+            {"qos": {"maxIOPS": "many"}},
+        ):
+            with pytest.raises(PermanentError):
+                driver.adopt(a_volume(**wrong), {"source-name": "lun"})
+        assert driver.luns.get("/vol/pool/lun") is not None and driver.inventory() == []
+
+    @pytest.mark.parametrize("what", ["drop", "refuse"])
+    def test_an_answer_that_is_lost_does_no_harm(
+        self, sim: Sim, driver: IscsiDriver, what: str
+    ) -> None:
+        for skip in range(3):
+            self.stranger(driver, f"lun{skip}", GIB + 65536)
+            volume, reference = a_volume(), {"source-name": f"lun{skip}"}
+            sim.goes_wrong(what, "PATCH", "/storage/luns*", skip=skip)
+            with pytest.raises(TemporaryError):
+                driver.adopt(volume, reference)
+            assert driver.adopt(volume, reference) == 2
+            assert driver.lookup.needed(volume).is_ours
+        assert len(driver.inventory()) == 3
+
     def test_what_is_mapped_is_not_taken(self, driver: IscsiDriver) -> None:
         self.stranger(driver, "lun")
         body = {"name": "theirs", "protocol": "iscsi", "os_type": "linux"}

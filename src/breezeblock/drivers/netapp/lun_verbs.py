@@ -44,9 +44,9 @@ class LunVerbs(NetAppDriver):
 
     @verb()
     def adopt(self, volume: Volume, reference: Mapping[str, str]) -> int:
+        self.types.check(volume)
         size = self._adoption.adopt(volume, reference)
-        if volume.extra_specs or volume.qos:
-            self.types.apply(self.lookup.needed(volume), volume)
+        self.types.welcome(self.lookup.needed(volume), volume)
         return size
 
     @verb()

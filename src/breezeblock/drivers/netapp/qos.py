@@ -53,6 +53,12 @@ class PolicyGroups:
         self._make(name, asked)
         return name
 
+    def check(self, volume: Volume) -> None:
+        """Raises PermanentError when there can be no such group; makes none."""
+        asked = wanted(volume.extra_specs, volume.qos, volume.size)
+        if isinstance(asked, Shared):
+            self._check(asked)
+
     def gone(self, volume_id: str, keep: str = NO_POLICY) -> None:
         """Remove the volume's own groups, but not the one that is called so. Nothing may use them
         any more."""

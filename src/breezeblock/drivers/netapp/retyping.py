@@ -60,9 +60,25 @@ class Retyping:
         """Whether the type asks that the volume's space is reserved."""
         return reserved(volume.extra_specs, self._reserve)
 
+    def check(self, volume: Volume) -> None:
+        """Raises PermanentError for a type that no LUN can follow, before anything is changed."""
+        check(volume.extra_specs)
+        self.reserves(volume)
+        self._groups.check(volume)
+
     def apply(self, lun: Lun, volume: Volume) -> None:
         """Safe to repeat: the group first, then the LUN, then the groups that nobody uses."""
         check(volume.extra_specs)
+        self._apply(lun, volume)
+
+    def welcome(self, lun: Lun, volume: Volume) -> None:
+        """Of a LUN that has come to be ours, change only what its type speaks of."""
+        if PROVISIONING in volume.extra_specs or THIN in volume.extra_specs:
+            self._apply(lun, volume)
+        else:
+            self.limit(lun, volume, lun.gib)
+
+    def _apply(self, lun: Lun, volume: Volume) -> None:
         settings: dict[str, object] = {}
         if self.reserves(volume) != lun.space.guarantee.requested:
             settings[RESERVED] = self.reserves(volume)
