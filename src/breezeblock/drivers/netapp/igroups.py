@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -33,6 +34,8 @@ LUN_MISSING = NO_SUCH_LUN | {1254201}
 
 HIGHEST_NUMBER = 255
 """Of the numbers that every initiator can address in the plain way."""
+STRIDE = 37
+"""How far on the next number is that is tried."""
 TURNS = 8
 """How often an export looks again because somebody else was quicker."""
 IGROUP_FIELDS = ("uuid", "name", "comment", "initiators.name")
@@ -116,10 +119,10 @@ class Igroups:
 
         Raises Gone: the LUN has another name by now, or none.
         """
-        for _ in range(TURNS):
+        for turn in range(TURNS):
             igroup = self._ensure(access)
             there = [one for one in self.maps_of(lun) if one.igroup.uuid == igroup.uuid]
-            number = there[0].number if there else self._map(lun, igroup)
+            number = there[0].number if there else self._map(lun, igroup, turn)
             if number is not None:
                 return number
         raise TemporaryError("Others are changing the exports of the same host.")
@@ -197,13 +200,13 @@ class Igroups:
             if error.code != MEMBER_ALREADY and error.code not in MISSING:
                 raise
 
-    def _map(self, lun: Lun, igroup: Igroup) -> int | None:
+    def _map(self, lun: Lun, igroup: Igroup, turn: int) -> int | None:
         """Map it, by its path; None: look again, something has changed meanwhile."""
-        wanted = {"lun.name": lun.path, "igroup.name": igroup.name}
+        wanted: dict[str, Any] = {"lun.name": lun.path, "igroup.name": igroup.name}
+        if turn < TURNS - 1:  # in the end the array chooses: nearly all may be taken
+            wanted["logical_unit_number"] = _next_number(turn)
         try:
-            made = self._client.post(
-                MAPS, {**wanted, "logical_unit_number": _next_number()}, returning=True
-            )
+            made = self._client.post(MAPS, wanted, returning=True)
         except OntapError as error:
             if error.code in LUN_MISSING:
                 raise Gone from error
@@ -229,10 +232,11 @@ def initiators_in_use(client: Ontap, initiators: Iterable[str]) -> set[str]:
     return asked & members
 
 
-def _next_number() -> int:
-    """A LUN number that a host has not seen lately: they go round with the clock.
+def _next_number(turn: int) -> int:
+    """A LUN number that a host has not seen lately: they go round with the clock; another one at
+    each turn.
 
     A host that failed to remove a volume's device must not find another volume behind it, and an
     answer from before an unexport must not fit the next export.
     """
-    return 1 + int(time.time() * 20) % HIGHEST_NUMBER
+    return 1 + (int(time.time() * 20) + turn * STRIDE) % HIGHEST_NUMBER
