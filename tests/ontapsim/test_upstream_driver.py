@@ -20,7 +20,7 @@ STEPS = 11
 @pytest.mark.parametrize("job_seconds", [0, 0.5])
 @pytest.mark.parametrize("legacy", [False, True])
 def test_whole_life(ontap: Ontap, job_seconds: float, legacy: bool, tmp_path: Path) -> None:
-    """With jobs that are done at once and such that take their time; with ZAPI calls and without."""
+    """With jobs that are done at once and that take their time; with ZAPI calls and without."""
     ontap.settings(job_seconds=job_seconds)
     array = {
         "host": ontap.host,
