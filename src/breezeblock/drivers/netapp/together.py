@@ -193,7 +193,13 @@ class Together:
             return group
         if refused is None:
             raise TemporaryError("The consistency group did not come to be.", retry_after=2.0)
-        ours = [one for one in self._groups_with(flexvols) if one.name.startswith(PREFIX)]
+        groups = self._groups_with(flexvols)
+        ours = [one for one in groups if one.name.startswith(PREFIX)]
+        if len(ours) < len(groups):
+            raise PermanentError(
+                "A FlexVol of these volumes is in a consistency group of the array's administrator.",
+                remedy="Take it out of that group, or freeze the volumes of one FlexVol only.",
+            ) from refused
         if ours:
             self._disband_abandoned(ours)
             raise TemporaryError(
