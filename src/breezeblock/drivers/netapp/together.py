@@ -197,7 +197,7 @@ class Together:
         ours = [one for one in groups if one.name.startswith(PREFIX)]
         if len(ours) < len(groups):
             raise PermanentError(
-                "A FlexVol of these volumes is in a consistency group of the array's administrator.",
+                "A FlexVol of these volumes is in a consistency group of the administrator.",
                 remedy="Take it out of that group, or freeze the volumes of one FlexVol only.",
             ) from refused
         if ours:
