@@ -104,7 +104,7 @@ TABLE: list[tuple[dict[str, Any], Callable[[IscsiDriver], object], object]] = [
     ({}, host_type, "linux"),
     ({"netapp_host_type": "windows"}, host_type, "windows"),
     ({"netapp_own_initiator": IQN}, own_initiator, [IQN]),
-    ({}, own_initiator, ["iqn.2026-11.org.breezeblock:host-a"]),
+    ({}, own_initiator, ["iqn.2026-11.cloud.breezeblock:host-a-volume"]),
     ({}, login, None),
     ({"chap_secret_key": KEY}, credentials, 0),
     ({"use_chap_auth": True, "chap_secret_key": KEY}, login, "CHAP"),

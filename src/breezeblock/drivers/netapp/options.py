@@ -137,10 +137,13 @@ def _address(text: str) -> str:
 
 
 def _initiator(given: str | None, host: str) -> str:
-    """The IQN of the volume service's own; hosts' names may have letters that an IQN must not."""
+    """The IQN of the volume service's own; hosts' names may have letters that an IQN must not.
+
+    The compute agent of the same host is another initiator: it has other LUNs under other secrets.
+    """
     if given is None:
         plain = re.sub(r"[^a-z0-9.:-]+", "-", host.lower()).strip("-.")
-        return f"iqn.2026-11.org.breezeblock:{plain or 'volume'}"[:223]
+        return f"iqn.2026-11.cloud.breezeblock:{plain[:180]}-volume"
     if not re.fullmatch(r"iqn\.\d{4}-\d{2}\.[a-z0-9.-]+(:\S+)?|eui\.[0-9A-Fa-f]{16}", given):
         raise ValueError(f"netapp_own_initiator: {given!r} is no name of an iSCSI initiator")
     return given

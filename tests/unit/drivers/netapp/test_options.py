@@ -16,7 +16,7 @@ def test_little_is_needed() -> None:
     found = options()
     assert found.url == "https://array.example:443"
     assert (found.storage_protocol, found.lun_space_reservation) == ("iscsi", True)
-    assert found.own_initiator == "iqn.2026-11.org.breezeblock:host-a"
+    assert found.own_initiator == "iqn.2026-11.cloud.breezeblock:host-a-volume"
     assert found.volume_backend_name == "gold"
     assert options(netapp_transport_type="http").url == "http://array.example:80"
     assert options(netapp_server_hostname="fd00::7").url == "https://[fd00::7]:443"
