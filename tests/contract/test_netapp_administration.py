@@ -273,7 +273,7 @@ class TestAdopting:
 
     def test_a_pattern_names_nothing(self, driver: IscsiDriver) -> None:
         self.stranger(driver, "lun")
-        for name in ("*", "l*n", "lun|x", "!x", "/vol/pool/*", "/vol/*/lun"):
+        for name in ("*", "l*n", "lun|x", "!x", "a..z", "null", "/vol/pool/*", "/vol/*/lun"):
             with pytest.raises(PermanentError):
                 driver.adopt(a_volume(), {"source-name": name})
 

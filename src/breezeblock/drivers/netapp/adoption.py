@@ -130,12 +130,12 @@ class Adoption:
             query = {"name": name if name.startswith("/vol/") else f"/vol/{pool}/{name}"}
         else:
             raise PermanentError(f"The reference has no {SOURCE_NAME} and no {SOURCE_ID}.")
-        if any(sign in value for value in query.values() for sign in "*|,!<>"):
-            raise _nothing()  # these are no names but the array's patterns
-        found = self._luns.matching(query)
-        if len(found) != 1 or not self._lookup.in_pools(found[0]):
-            raise _nothing()
-        return found[0]
+        # The array takes values for patterns: only what is called exactly so is meant.
+        meant = set(query.values())
+        for lun in self._luns.matching(query):
+            if meant & {lun.path, lun.uuid} and self._lookup.in_pools(lun):
+                return lun
+        raise _nothing()
 
     def _take(self, wish: _Wish, lun: Lun) -> Lun:
         """Give it the name. The array decides who is first, and whether hosts reach it by now."""
