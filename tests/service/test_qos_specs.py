@@ -430,7 +430,7 @@ async def test_a_backend_is_told_when_a_volume_grows(house: House, driver: Liste
     volume = await house.volume(volume_type=name)
     driver.told.clear()
     assert (await house.act(volume, "os-extend", {"new_size": 3})).status_code == 202
-    await house.settled(volume)
+    await house.quiet()
     assert driver.told[volume] == {"maxIOPSperGiB": "10"}
 
 
