@@ -173,6 +173,18 @@ def replacing() -> list[dict[str, object]]:
     return [one for one in bodies if one["body"].get("overwrite_destination")]
 
 
+def test_a_file_that_only_has_our_names_is_a_stranger(backend: Backend) -> None:
+    theirs, volume = a_volume(), a_volume()
+    assert backend.case.stranger is not None
+    name = f"volume-{theirs.id}"
+    reference = backend.case.stranger(backend.driver, "pool", name, 1 << 30)
+    assert backend.driver.inventory() == []
+    (shown,) = backend.driver.manageable()
+    assert (shown.reference, shown.managed, shown.reason) == (reference, None, "")
+    assert backend.driver.adopt(volume, reference) == 1
+    assert [item.id for item in backend.driver.inventory()] == [volume.id]
+
+
 def test_clones_between_pools_leave_nothing_between(backend: Backend) -> None:
     source = backend.create()
     backend.write(source, 1)

@@ -69,10 +69,7 @@ class NfsDriver(NetAppDriver):
 
     @verb()
     def stats(self) -> BackendStats:
-        promised = {
-            flexvol.name: float(sum(self._volumes.held(flexvol).volumes.values()))
-            for flexvol in self.pools.all()
-        }
+        promised = {one.name: self._volumes.promised(one) for one in self.pools.all()}
         extra = {"volume_backend_name": self.options.volume_backend_name}
         return BackendStats("NetApp", VERSION, "nfs", self.pools.report(promised), extra)
 
@@ -244,7 +241,7 @@ class NfsDriver(NetAppDriver):
     def _items(self, flexvol: FlexVol) -> Iterator[Item]:
         held = self._volumes.held(flexvol)
         for ident, size in held.volumes.items():
-            if ident not in held.new:
+            if ident in held.ours:
                 yield Item("volume", ident, _gib(size), pool=flexvol.name)
         for one in held.snapshots.values():
             yield Item("snapshot", one.id, _gib(one.size), one.volume_id, pool=flexvol.name)

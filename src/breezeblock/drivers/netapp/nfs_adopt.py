@@ -12,7 +12,7 @@ from breezeblock.drivers.base import Manageable, PermanentError, Snapshot, Volum
 from breezeblock.drivers.netapp import nfs_names as names
 from breezeblock.drivers.netapp.facts import FlexVol
 from breezeblock.drivers.netapp.nfs_files import Files
-from breezeblock.drivers.netapp.nfs_names import File
+from breezeblock.drivers.netapp.nfs_names import File, Held
 from breezeblock.drivers.netapp.nfs_volumes import GIB, NfsVolumes
 
 NAME = "source-name"
@@ -26,22 +26,17 @@ class Adoptions:
         self._volumes = volumes
 
     def volumes(self, flexvols: Sequence[FlexVol]) -> list[Manageable]:
-        return [
-            self._volume(flexvol, file)
-            for flexvol in flexvols
-            for file in self._files.named(flexvol, "*")
-            if not names.is_hidden(file.name) and names.snapshot_in(file.name) is None
-        ]
-
-    def _volume(self, flexvol: FlexVol, file: File) -> Manageable:
-        ident = names.volume_in(file.name)
-        return Manageable(
-            {NAME: file.name},
-            _gib(file.size),
-            flexvol.name,
-            managed=ident,
-            reason="" if ident is None else "It is managed already.",
-        )
+        """All files in the pools that are volumes of ours, or could become such."""
+        found = []
+        for flexvol in flexvols:
+            files = self._files.named(flexvol, "*")
+            held = names.held(files)
+            found += [
+                _volume(flexvol, file, held)
+                for file in files
+                if not names.is_hidden(file.name) and names.snapshot_in(file.name) is None
+            ]
+        return found
 
     def snapshots(self, flexvols: Sequence[FlexVol]) -> list[Manageable]:
         """Snapshots of what is ours; those whose volume was released are nobody's."""
@@ -57,12 +52,13 @@ class Adoptions:
         name = _name(reference)
         held = self._volumes.held(flexvol, volume.id)
         if volume.id not in held.volumes:
-            if names.is_ours(name) or names.snapshot_in(name):
-                raise PermanentError(f"{name!r} is managed already, or no volume.")
+            self._check_free(flexvol, name)
             self._take(flexvol, name, names.volume(volume.id), "volume")
             held = self._volumes.present(flexvol, volume.id)
         size = _gib(held.volumes[volume.id])
         self._volumes.grow(flexvol, volume.id, size)
+        if volume.id not in held.ours:
+            self._volumes.own(flexvol, volume.id)
         return size
 
     def adopt_snapshot(
@@ -74,19 +70,39 @@ class Adoptions:
             known = names.snapshot_in(name)
             if snapshot.volume_id not in held.volumes or known is None:
                 raise PermanentError(f"{name!r} is no snapshot of volume {snapshot.volume_id}.")
-            if known[1] != snapshot.volume_id or names.is_ours(name):
+            if known[1] != snapshot.volume_id or not _is_unmanaged(name):
                 raise PermanentError(f"{name!r} is of another volume, or managed already.")
             self._take(flexvol, name, names.snapshot_file(snapshot), "snapshot")
             held = self._volumes.held(flexvol, snapshot.volume_id)
         return _gib(held.snapshots[snapshot.id].size)
+
+    def _check_free(self, flexvol: FlexVol, name: str) -> None:
+        """A file that has the name of a volume is ours if a note says so (as Cinder's are not)."""
+        known = names.volume_in(name)
+        held = self._volumes.held(flexvol, known) if known else None
+        if held is not None and known in held.ours | held.new:
+            raise PermanentError(f"{name!r} is managed already.")
+        if names.is_hidden(name) or names.snapshot_in(name):
+            raise PermanentError(f"{name!r} is no volume.")
 
     def _take(self, flexvol: FlexVol, name: str, new: str, kind: str) -> None:
         if self._files.find(flexvol, name) is None or not self._files.rename(flexvol, name, new):
             raise PermanentError(f"FlexVol {flexvol.name} holds no {kind} {name!r}.")
 
 
+def _volume(flexvol: FlexVol, file: File, held: Held) -> Manageable:
+    ident = names.volume_in(file.name)
+    managed = ident if ident in held.ours | held.new else None
+    reason = "It is managed already." if managed else ""
+    return Manageable({NAME: file.name}, _gib(file.size), flexvol.name, managed, reason)
+
+
+def _is_unmanaged(name: str) -> bool:
+    return name.startswith(names.unmanaged(""))
+
+
 def _snapshot(flexvol: FlexVol, file: File, ident: str, volume_id: str) -> Manageable:
-    is_ours = names.is_ours(file.name)
+    is_ours = not _is_unmanaged(file.name)
     return Manageable(
         {NAME: file.name},
         _gib(file.size),

@@ -6,6 +6,7 @@ The names are all that the array keeps for us, so what must be known of a volume
     snapshot-<id>-of-<volume>            a snapshot: a clone of that file
     unmanaged-volume-<id>, unmanaged-snapshot-<id>-of-<volume>   what was released
     .breezeblock-new-<id>                the volume is being made
+    .breezeblock-volume-<id>             it is made, and ours: other services use such names, too
     .breezeblock-making-<id>-<chance>    a content that one process is making
     .breezeblock-export-<id>@<address>@<host>   the host was told to reach the volume there
     .breezeblock-turn-<id>@<turn>        an overwrite or revert that was served
@@ -29,6 +30,7 @@ _OURS = ".breezeblock-"
 _VOLUME = re.compile(rf"(?P<unmanaged>unmanaged-)?volume-(?P<id>{_ID})")
 _SNAPSHOT = re.compile(rf"(?P<unmanaged>unmanaged-)?snapshot-(?P<id>{_ID})-of-(?P<volume>{_ID})")
 _NEW = re.compile(rf"{re.escape(_OURS)}new-(?P<id>{_ID})")
+_OWN = re.compile(rf"{re.escape(_OURS)}volume-(?P<id>{_ID})")
 _MAKING = re.compile(rf"{re.escape(_OURS)}making-(?P<id>{_ID})-[0-9a-f]+")
 _EXPORT = re.compile(rf"{re.escape(_OURS)}export-(?P<id>{_ID})@(?P<address>[^@]+)@(?P<host>[^@]+)")
 _TURN = re.compile(rf"{re.escape(_OURS)}turn-(?P<id>{_ID})@(?P<turn>[0-9a-f]+)")
@@ -72,12 +74,13 @@ class Frozen:
 class Held:
     """What a list of files says; sizes in bytes.
 
-    `new` are the volumes that are being made; `making` and `turns` names of files; `unmanaged` the
-    ids of what was released.
+    `ours` are the volumes that are made and ours, `new` those that are being made; `making` and
+    `turns` names of files; `unmanaged` the ids of what was released.
     """
 
     volumes: Mapping[str, int] = field(default_factory=dict)
     snapshots: Mapping[str, Frozen] = field(default_factory=dict)
+    ours: frozenset[str] = frozenset()
     new: frozenset[str] = frozenset()
     exports: tuple[Export, ...] = ()
     making: tuple[str, ...] = ()
@@ -101,20 +104,16 @@ def new(volume_id: str) -> str:
     return f"{_OURS}new-{volume_id}"
 
 
+def own(volume_id: str) -> str:
+    return f"{_OURS}volume-{volume_id}"
+
+
 def making(ident: str) -> str:
     return f"{_OURS}making-{ident}-{uuid.uuid4().hex[:12]}"
 
 
 def turn(volume_id: str, name: str) -> str:
     return f"{_OURS}turn-{volume_id}@{hashlib.sha256(name.encode()).hexdigest()[:32]}"
-
-
-def is_ours(name: str) -> bool:
-    """Whether the file is a volume or snapshot of ours, or a note."""
-    return is_hidden(name) or any(
-        found is not None and not found["unmanaged"]
-        for found in (_VOLUME.fullmatch(name), _SNAPSHOT.fullmatch(name))
-    )
 
 
 def is_hidden(name: str) -> bool:
@@ -140,6 +139,7 @@ def held(files: Iterable[File]) -> Held:
             if not one["unmanaged"]
         },
         unmanaged=frozenset(one["id"] for one in (*volumes, *snapshots) if one["unmanaged"]),
+        ours=frozenset(found["id"] for found in map(_OWN.fullmatch, sizes) if found),
         new=frozenset(found["id"] for found in map(_NEW.fullmatch, sizes) if found),
         exports=tuple(exports),
         making=tuple(filter(_MAKING.fullmatch, sizes)),

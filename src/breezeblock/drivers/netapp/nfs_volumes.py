@@ -37,14 +37,24 @@ class NfsVolumes:
             raise PermanentError(f"There is no volume {volume_id}.")
         return held
 
+    def promised(self, flexvol: FlexVol) -> float:
+        """The bytes of all volumes of ours."""
+        held = self.held(flexvol)
+        return float(sum(size for ident, size in held.volumes.items() if ident in held.ours))
+
     # Making
 
     @contextmanager
     def making(self, flexvol: FlexVol, volume_id: str) -> Iterator[None]:
-        """As long as the body has not ended well, here or in a later call, the volume is one that
-        is being made: `is_made` says no, and inventories do not list it."""
+        """Until the body has ended well, here or in a later call, the volume is one that is being
+        made: `is_made` says no, and inventories do not list it."""
         self._files.make(flexvol, names.new(volume_id))
         yield
+        self.own(flexvol, volume_id)
+
+    def own(self, flexvol: FlexVol, volume_id: str) -> None:
+        """From here on it is a volume of ours."""
+        self._files.make(flexvol, names.own(volume_id))
         self._files.remove(flexvol, names.new(volume_id))
 
     def is_made(self, flexvol: FlexVol, volume_id: str) -> bool:
@@ -52,7 +62,7 @@ class NfsVolumes:
         held = self.held(flexvol, volume_id)
         if volume_id not in held.volumes and volume_id in held.unmanaged:
             raise PermanentError(f"Volume {volume_id} was released.")
-        return volume_id in held.volumes and volume_id not in held.new
+        return volume_id in held.volumes and volume_id in held.ours
 
     def make(self, flexvol: FlexVol, volume_id: str) -> None:
         """An empty file for the volume; it is grown afterwards."""
@@ -197,5 +207,6 @@ class NfsVolumes:
 
     def _remove_notes(self, flexvol: FlexVol, held: Held) -> None:
         exports = (export.name for export in held.exports)
-        for name in (*held.making, *held.turns, *map(names.new, held.new), *exports):
+        marks = (*map(names.new, held.new), *map(names.own, held.ours))
+        for name in (*held.making, *held.turns, *exports, *marks):
             self._files.remove(flexvol, name)
