@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SECONDS = 120
 SEED ?= 7
 
-.PHONY: help setup dev demo keystone run test check unit lint crash-points histories chaos mutants reliability coverage lock packages clients openstack cinder conformance clean
+.PHONY: help setup dev demo keystone run test check unit lint crash-points histories chaos mutants reliability coverage lock packages clients openstack cinder netapp conformance clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -50,6 +50,13 @@ cinder: .venv-cinder/.installed ## Cinder 29, which the conformance suites ask, 
 	@.venv-cinder/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-cinder.lock
 	@touch $@
 
+netapp: .venv-netapp/.installed ## NetApp's own client, for the tests of the ONTAP simulator, in an environment of its own
+.venv-netapp/.installed: requirements-netapp.lock
+	@test -x .venv-netapp/bin/python || $(PYTHON) -m venv .venv-netapp
+	@echo "Installing NetApp's client into .venv-netapp ..."
+	@.venv-netapp/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-netapp.lock
+	@touch $@
+
 conformance: dev clients cinder openstack packages ## the same questions to Cinder 29 and to Breezeblock, compared
 	@$(BIN)/python -m tests.conformance
 
@@ -66,7 +73,7 @@ run: setup ## run the service on this machine until interrupted
 # Tests end to end have the machine for themselves; all others share it, one process a core.
 ALONE := tests/engines tests/e2e tests/crash/test_chaos.py
 WORKERS ?= auto
-test: dev clients openstack packages lint ## everything: lint, types, layers, all tests on real parts
+test: dev clients openstack cinder netapp packages lint ## everything: lint, types, layers, all tests on real parts
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(addprefix --ignore=,$(ALONE)); shared=$$?; \
 		$(BIN)/python -m pytest $(ALONE) && exit $$shared
 
@@ -109,4 +116,4 @@ lock: dev ## renew the lock files from pyproject.toml and requirements-clients.i
 	@tools/lock
 
 clean: ## remove what was built here; data/, where `make run` keeps volumes, stays
-	@rm -rf $(VENV) .venv-clients .venv-openstack .venv-cinder .cache
+	@rm -rf $(VENV) .venv-clients .venv-openstack .venv-cinder .venv-netapp .cache

@@ -12,9 +12,11 @@ import itertools
 import json
 import os
 import socket
+import ssl
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -90,6 +92,8 @@ class OntapClient:
 
     host: str
     port: int
+    certificate: Path | None = None
+    """What to trust; None: it speaks plain HTTP."""
 
     def call(
         self,
@@ -102,7 +106,7 @@ class OntapClient:
         headers: Mapping[str, str] = {},
     ) -> Answer:
         """One request; a `body` of bytes is sent as it is. Raises ConnectionError if hung up on."""
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=60)
+        connection = self._connection()
         secret = base64.b64encode(f"{user}:{password}".encode()).decode()
         data = body if isinstance(body, bytes) else None if body is None else json.dumps(body)
         try:
@@ -111,6 +115,12 @@ class OntapClient:
             return Answer(response.status, dict(response.getheaders()), response.read())
         finally:
             connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if self.certificate is None:
+            return http.client.HTTPConnection(self.host, self.port, timeout=60)
+        trust = ssl.create_default_context(cafile=self.certificate)
+        return http.client.HTTPSConnection(self.host, self.port, timeout=60, context=trust)
 
     def api(self, method: str, path: str, body: object = None) -> Any:
         """What the array answers, which must not be an error."""
@@ -151,12 +161,13 @@ class OntapClient:
 class Ontap(PrivateServer, OntapClient):
     """The simulator. `url` is its REST API, `portals` where its LUNs are served."""
 
-    def __init__(self, volumes: Sequence[str] = VOLUMES) -> None:
+    def __init__(self, volumes: Sequence[str] = VOLUMES, *, tls: bool = False) -> None:
         super().__init__("ontap")
         addresses = _addresses(next(_seats))
         self.host = addresses[0]
         self.portals = tuple((address, ISCSI_PORT) for address in addresses)
         self.data = self.home / "data"
+        self.certificate = self.data / f"certificate-{self.host}.pem" if tls else None
         self.seed = self.home / "seed.toml"
         self.seed.write_text(
             SEED.format(
@@ -172,7 +183,7 @@ class Ontap(PrivateServer, OntapClient):
 
     @property
     def url(self) -> str:
-        return f"http://{self.host}:{self.port}"
+        return f"http{'s' if self.certificate else ''}://{self.host}:{self.port}"
 
     @property
     def options(self) -> dict[str, Any]:
@@ -180,7 +191,7 @@ class Ontap(PrivateServer, OntapClient):
         return {
             "netapp_server_hostname": self.host,
             "netapp_server_port": self.port,
-            "netapp_transport_type": "http",
+            "netapp_transport_type": "https" if self.certificate else "http",
             "netapp_login": self.user,
             "netapp_password": self.password,
             "netapp_vserver": self.svm,
@@ -190,7 +201,15 @@ class Ontap(PrivateServer, OntapClient):
         command = [sys.executable, "-c", "from breezeblock.cli.main import main; main()"]
         options = {"--data": self.data, "--seed": self.seed, "--listen": f"{self.host}:{self.port}"}
         words = [str(word) for option in options.items() for word in option]
-        return ["setpriv", "--pdeathsig", "KILL", *command, "ontapsim", *words, "--no-tls"]
+        return [
+            "setpriv",
+            "--pdeathsig",
+            "KILL",
+            *command,
+            "ontapsim",
+            *words,
+            *([] if self.certificate else ["--no-tls"]),
+        ]
 
     def _answers(self) -> bool:
         try:
