@@ -66,10 +66,6 @@ class Layout:
             if folder.name not in snapshots:
                 shutil.rmtree(folder)
 
-    def clear(self) -> None:
-        for folder in (self.flexvols, self.snapshots):
-            shutil.rmtree(folder, ignore_errors=True)
-
 
 def _children(folder: Path) -> list[Path]:
     return list(folder.iterdir()) if folder.is_dir() else []
