@@ -203,3 +203,20 @@ def test_a_policy_in_use_stays(house: House) -> None:
     house.api("PATCH", f"{POLICIES}?name=p", {"name": "deleted_p"})
     house.api("DELETE", f"{POLICIES}?name=deleted_*")
     assert house.records(POLICIES) == []
+
+
+def test_the_cli_clones_a_lun_from_a_snapshot_that_cannot_be_seen(house: House) -> None:
+    house.file(house.lun(size="1M")).write_bytes(b"old".ljust(MIB, b"\0"))
+    uuid = house.volume()
+    house.api("POST", f"/storage/volumes/{uuid}/snapshots", {"name": "s"})
+    house.api("PATCH", f"/storage/volumes/{uuid}", {"snapshot_directory_access_enabled": False})
+    body = {
+        "vserver": "svm1",
+        "volume": "vol1",
+        "source-path": "lun1",
+        "destination-path": "back",
+        "snapshot-name": "s",
+    }
+    house.api("POST", "/private/cli/volume/file/clone", body)
+    (lun,) = house.records("/storage/luns?name=/vol/vol1/back")
+    assert house.file(lun["uuid"]).read_bytes()[:3] == b"old"

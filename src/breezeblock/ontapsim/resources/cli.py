@@ -10,10 +10,11 @@ from dataclasses import replace
 from breezeblock.ontapsim import errors, files, folders
 from breezeblock.ontapsim.body import Document
 from breezeblock.ontapsim.errors import ApiError
-from breezeblock.ontapsim.model import FlexVol, Svm
+from breezeblock.ontapsim.model import FlexVol, Lun, Snapshot, Svm
 from breezeblock.ontapsim.names import TIB
 from breezeblock.ontapsim.query import Query
 from breezeblock.ontapsim.resources.files import clone
+from breezeblock.ontapsim.resources.lun_create import clone_lun
 from breezeblock.ontapsim.rest import Call, Reply, Resource, Route
 from breezeblock.ontapsim.space import of_volume
 
@@ -97,16 +98,36 @@ def _clone(call: Call) -> Reply:
     )
     svm = _svm(call, body.text("vserver"))
     volume = call.array.volume(svm.uuid, body.need("volume"), "volume")
-    place, snapshot = body.need("source-path").strip("/"), body.text("snapshot-name")
+    prefix = f"/vol/{volume.name}/"
+    place = body.need("source-path").removeprefix(prefix).strip("/")
+    target = body.need("destination-path").removeprefix(prefix).strip("/")
+    snapshot = body.text("snapshot-name")
+    lun = _lun(call, volume, place, snapshot)
+    if lun:
+        clone_lun(call, volume, *lun, target)
+        return Reply(201)
     found = (
         folders.in_snapshot(call.array, volume, snapshot, place)
         if snapshot
         else folders.existing(call.array, volume, place)
     )
-    source = folders.regular(found, place)
     overwrite = body.flag("overwrite-destination") or False
-    clone(call, volume, source, body.need("destination-path").strip("/"), overwrite)
+    clone(call, volume, folders.regular(found, place), target, overwrite)
     return Reply(201)
+
+
+def _lun(
+    call: Call, volume: FlexVol, name: str, snapshot: str | None
+) -> tuple[Lun, Snapshot | None] | None:
+    """The LUN of that name, as it is or as it was; to the CLI it is a file like others."""
+    if not snapshot:
+        lun = call.array.lun_named(volume.uuid, name)
+        return (lun, None) if lun else None
+    for taken in call.array.state.named(Snapshot, snapshot):
+        for lun in taken.luns:
+            if taken.volume == volume.uuid and lun.name == name:
+                return lun, taken
+    return None
 
 
 ROUTES = [

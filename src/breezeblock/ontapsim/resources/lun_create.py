@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from uuid import uuid4
 
+from msgspec.structs import replace
+
 from breezeblock.ontapsim import errors, files, names, space
 from breezeblock.ontapsim.array import Array
 from breezeblock.ontapsim.body import Body
@@ -21,9 +23,7 @@ NOT_OF_CLONES = ("os_type", "space.size", "attributes")
 def create(call: Call) -> Identity:
     svm = call.svm()
     volume, name = _place(call, svm)
-    if call.array.lun_named(volume.uuid, name):
-        text = f'A LUN "/vol/{volume.name}/{name}" exists already.'
-        raise ApiError(409, "5374242", text, "name")
+    check_free(call.array, volume, name)
     if call.body.has("clone.source"):
         lun = _clone(call, volume, name)
     elif call.body.has("copy.source"):
@@ -84,13 +84,29 @@ def _new(call: Call, volume: FlexVol, name: str) -> Lun:
 
 
 def _clone(call: Call, volume: FlexVol, name: str) -> Lun:
-    """The source's contents, size, operating system and attributes; not its policy."""
+    """A clone as the body wants it."""
     body = call.body
     for refused in NOT_OF_CLONES:
         if body.has(refused):
             raise ApiError(400, "5374883", f"{refused} cannot be given for a clone.", refused)
     source, snapshot = clone_source(call.array, volume, body)
-    lun = Lun(
+    lun = replace(
+        _twin(source, volume, name),
+        comment=names.comment(body.text("comment") or source.comment),
+        thin=body.flag("space.scsi_thin_provisioning_support_enabled") or False,
+        reserved=body.flag("space.guarantee.requested") or False,
+        qos_policy=policy_named(call.array, volume.svm, body),
+        auto_delete=body.flag("auto_delete") or False,
+    )
+    if lun.reserved:
+        space.need(call.array, volume, lun.size)
+    duplicate(call.array, source, snapshot, lun)
+    return lun
+
+
+def _twin(source: Lun, volume: FlexVol, name: str) -> Lun:
+    """A new LUN with the source's size, operating system and attributes; not its policy."""
+    return Lun(
         uuid=str(uuid4()),
         name=name,
         svm=volume.svm,
@@ -100,17 +116,25 @@ def _clone(call: Call, volume: FlexVol, name: str) -> Lun:
         os_type=source.os_type,
         serial=names.new_serial(),
         created=timestamp(),
-        comment=names.comment(body.text("comment") or source.comment),
-        thin=body.flag("space.scsi_thin_provisioning_support_enabled") or False,
-        reserved=body.flag("space.guarantee.requested") or False,
-        qos_policy=policy_named(call.array, volume.svm, body),
+        comment=source.comment,
         attributes=source.attributes,
-        auto_delete=body.flag("auto_delete") or False,
     )
-    if lun.reserved:
-        space.need(call.array, volume, lun.size)
+
+
+def clone_lun(
+    call: Call, volume: FlexVol, source: Lun, snapshot: Snapshot | None, name: str
+) -> None:
+    """A plain clone under that name."""
+    check_free(call.array, volume, names.lun_name(name, "name"))
+    lun = _twin(source, volume, name)
     duplicate(call.array, source, snapshot, lun)
-    return lun
+    call.array.state.put(lun)
+
+
+def check_free(array: Array, volume: FlexVol, name: str) -> None:
+    if array.lun_named(volume.uuid, name):
+        text = f'A LUN "/vol/{volume.name}/{name}" exists already.'
+        raise ApiError(409, "5374242", text, "name")
 
 
 def clone_source(array: Array, volume: FlexVol, body: Body) -> tuple[Lun, Snapshot | None]:
@@ -160,21 +184,12 @@ def _copy(call: Call, svm: Svm, volume: FlexVol, name: str) -> Lun:
     body, array = call.body, call.array
     source, source_path = _copy_source(call, svm)
     move = begin(array, source, source_path)
-    lun = Lun(
-        uuid=str(uuid4()),
-        name=name,
-        svm=volume.svm,
-        volume=volume.uuid,
-        folder=volume.uuid,
-        size=source.size,
-        os_type=source.os_type,
-        serial=names.new_serial(),
-        created=timestamp(),
+    lun = replace(
+        _twin(source, volume, name),
         comment=names.comment(body.text("comment") or source.comment),
         thin=body.flag("space.scsi_thin_provisioning_support_enabled") or False,
         reserved=body.flag("space.guarantee.requested") or False,
         qos_policy=policy_named(array, volume.svm, body),
-        attributes=source.attributes,
         copy=move,
     )
     space.need(array, volume, lun.size if lun.reserved else space.lun_used(array, source))
