@@ -13,12 +13,15 @@ import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from breezeblock.drivers.base import PermanentError
 from breezeblock.drivers.netapp.client import Ontap, OntapError, part
 from breezeblock.drivers.netapp.igroups import initiators_in_use
 
 CREDENTIALS = "/protocols/san/iscsi/credentials"
 EXISTS = 5374142
 MISSING = frozenset({4, 5374895})
+USERS = "breezeblock-"
+"""How the users of our credentials begin."""
 SECRET_LENGTH = 16
 """iSCSI wants 12 bytes at least, and many initiators take 16 at most."""
 
@@ -42,8 +45,24 @@ class Chap:
             return None
         return Login(self._user, self._derived(f"secret of {initiator}", SECRET_LENGTH))
 
+    def check(self, initiators: Iterable[str]) -> None:
+        """Raises PermanentError if somebody else says how one of these logs in.
+
+        Hosts log in to the SVM, not to a LUN: another secret would lock them out of what they have
+        from others.
+        """
+        if self._key is not None:
+            for initiator in initiators:
+                found = self._find(initiator)
+                if found is not None and not _user_of(found).startswith(USERS):
+                    raise PermanentError(
+                        "The host's initiator has a credential on the storage array that is not"
+                        " Breezeblock's.",
+                        remedy="Remove the credential, or set use_chap_auth to false.",
+                    )
+
     def grant(self, initiators: Iterable[str]) -> None:
-        """Make the array ask these initiators for their secrets, whatever it did before."""
+        """Make the array ask these initiators for their secrets."""
         for initiator in initiators:
             login = self.login(initiator)
             if login is not None:
@@ -76,7 +95,7 @@ class Chap:
 
     @property
     def _user(self) -> str:
-        return f"breezeblock-{self._derived('user', 8)}"
+        return USERS + self._derived("user", 8)
 
     def _derived(self, purpose: str, length: int) -> str:
         """Letters and digits that only who has the key can tell."""

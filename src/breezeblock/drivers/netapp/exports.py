@@ -63,6 +63,7 @@ class Exports:
 
     def grant(self, lun: Lun, access: Access) -> int:
         """Let them in; the LUN's number. The secrets come last: see `Chap.revoke`. Raises Gone."""
+        self._chap.check(access.initiators)
         number = self._igroups.map(lun, access)
         self._chap.grant(access.initiators)
         return number

@@ -171,10 +171,11 @@ class IscsiDriver(LunVerbs):
         lun = self.lookup.needed(Volume(snapshot.volume_id, snapshot.size, snapshot.pool))
         mark = Mark("snapshot", snapshot.id, snapshot.volume_id)
         settings = {"comment": mark.comment, RESERVED: False}
+        name = names.snapshot(lun.pool, snapshot.id)
         try:
-            self.luns.clone(names.snapshot(lun.pool, snapshot.id), lun.path, settings)
+            self.luns.clone(name, lun.path, settings)
         except Exists:
-            return
+            self.making.check_ours(name)
         except Gone as error:
             raise PermanentError(f"There is no volume {snapshot.volume_id}.") from error
 
@@ -252,7 +253,7 @@ class IscsiDriver(LunVerbs):
     def _ours_or_released(self, volume: Volume) -> list[Lun]:
         """The volume's LUN, also one that is not ours any more."""
         there = self.luns.get(names.volume(volume.pool, volume.id))
-        if there is not None:
+        if there is not None and there.is_ours:
             return [there]
         found = self.lookup.all(volume.id)
         kinds = ("volume", "unmanaged-volume")

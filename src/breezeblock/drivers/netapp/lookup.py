@@ -24,7 +24,7 @@ class Lookup:
     def volume(self, volume: Volume) -> Lun | None:
         """The volume's LUN. Raises PermanentError: it is not ours any more."""
         there = self._luns.get(names.volume(volume.pool, volume.id))
-        if there is not None:
+        if there is not None and there.is_ours:
             return there
         found = self.all(volume.id)
         there = _of_kind("volume", found)

@@ -99,6 +99,12 @@ class Lun(msgspec.Struct, frozen=True):
         return name is not None and self.comment.startswith(Mark(self.mark.kind, name.id).comment)
 
     @property
+    def is_foreign(self) -> bool:
+        """Whether it is called like a volume or snapshot of ours, and is none."""
+        name = self.name
+        return name is not None and name.kind in ("volume", "snapshot") and not self.is_ours
+
+    @property
     def mark(self) -> Mark:
         """What the comment of one of ours says."""
         name = self.name
@@ -122,9 +128,9 @@ class Luns:
         return found[0] if found else None
 
     def of_resource(self, ident: str) -> list[Lun]:
-        """All LUNs of ours that belong to a volume or snapshot, in any pool, whatever state."""
+        """All LUNs of ours that belong to a volume or snapshot, in any FlexVol, whatever state."""
         found = self.matching({"name": f"/vol/*/*{ident}*"})
-        return [lun for lun in found if lun.name is not None and lun.name.id == ident]
+        return [lun for lun in found if lun.name and lun.name.id == ident and not lun.is_foreign]
 
     def make(self, name: Name, size: int, settings: Mapping[str, Any]) -> Lun:
         """A new LUN of so many bytes, all zeros. Raises Exists."""

@@ -46,8 +46,10 @@ class Making:
 
     def empty(self, name: Name, size: int, settings: Mapping[str, Any]) -> None:
         """A LUN of so many bytes, all zeros; one request."""
-        with contextlib.suppress(Exists):
+        try:
             self._luns.make(name, size, {"os_type": self._os_type, THIN: True, **settings})
+        except Exists:
+            self.check_ours(name)
 
     def clone(self, name: Name, source: Lun, size: int, settings: Mapping[str, Any]) -> None:
         """A LUN with the source's content of now, and zeros beyond. Raises Gone (the source)."""
@@ -114,8 +116,18 @@ class Making:
             self._luns.rename(made, name)
         except Exists:
             self.remove(made)
+            self.check_ours(name)
         except Gone as error:
             raise TemporaryError("The volume was deleted while it was being made.") from error
+
+    def check_ours(self, name: Name) -> None:
+        """Raises PermanentError: somebody else has taken the name."""
+        there = self._luns.get(name)
+        if there is not None and there.is_foreign:
+            raise PermanentError(
+                "The storage array has a LUN of that name which is not Breezeblock's.",
+                remedy="Rename the LUN on the storage array, or adopt it.",
+            )
 
     @contextmanager
     def _within_reach(self, lun: Lun) -> Iterator[Readable]:
