@@ -358,6 +358,8 @@ _JOB = ("state", "code", "message", "error")
 
 
 def _trusted(options: NetAppOptions) -> ssl.SSLContext | bool:
+    if options.transport_type == "http":
+        return False  # no certificates are looked at, so none need be read
     if options.ssl_cert_path is None:
         return True
     try:
