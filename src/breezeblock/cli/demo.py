@@ -2,7 +2,8 @@
 
 Starts the whole service in this process on loopback, creates a volume, boots two guests, carries a
 text from one to the other on the volume, and shows the way of every request with the time it took.
-It talks to the service as any client does, over HTTP.
+It talks to the service as any client does, over HTTP. The volume is a local file, or a LUN of a
+simulated ONTAP array (`demo_backends.py`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import shutil
+import signal
 import socket
 import time
 from collections.abc import AsyncIterator
@@ -22,10 +24,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from breezeblock.cli import logs
+from breezeblock.cli.demo_backends import BACKENDS, BackendUnusableError, LocalBackend, Name
 from breezeblock.cli.operations import show
 from breezeblock.compute import guest_agent
 from breezeblock.compute.guest_directory import GuestDirectory
-from breezeblock.compute.guest_image import GuestImageError, ensure_guest_image
+from breezeblock.compute.guest_image import GuestImage, GuestImageError, ensure_guest_image
 from breezeblock.config import Config, build
 from breezeblock.model.operation import Operation
 from breezeblock.services.process import Process
@@ -40,11 +43,19 @@ class DemoFailed(SystemExit):
     """Something did not come out as promised; the text says what."""
 
 
-def demo(*, cache: Path = Path(".cache"), keep: bool = False, log_level: str = "error") -> None:
+def demo(
+    *,
+    backend: Name = "local",
+    cache: Path = Path(".cache"),
+    keep: bool = False,
+    log_level: str = "error",
+) -> None:
     """Create a volume, attach it to one guest and then another, and show how.
 
     Parameters
     ----------
+    backend
+        What the volume is on: files (local), or a simulated ONTAP array (netapp; needs root).
     cache
         Directory for the guest image and the demo's data.
     keep
@@ -55,8 +66,11 @@ def demo(*, cache: Path = Path(".cache"), keep: bool = False, log_level: str = "
     logs.set_up(log_level)
     data = cache.resolve() / "demo"
     shutil.rmtree(data, ignore_errors=True)
+    storage = BACKENDS[backend](data / "array")
     try:
-        asyncio.run(_Demo(Console(), cache.resolve() / "guest", data).run())
+        asyncio.run(_Demo(Console(), cache.resolve() / "guest", data, storage).run())
+    except asyncio.CancelledError:
+        raise SystemExit(128 + signal.SIGTERM) from None
     finally:
         if not keep:
             shutil.rmtree(data, ignore_errors=True)
@@ -65,10 +79,11 @@ def demo(*, cache: Path = Path(".cache"), keep: bool = False, log_level: str = "
 class _Demo:
     """One run of the demo; `say` numbers what happens."""
 
-    def __init__(self, console: Console, images: Path, data: Path) -> None:
+    def __init__(self, console: Console, images: Path, data: Path, backend: LocalBackend) -> None:
         self.console = console
         self.images = images
         self.data = data
+        self.backend = backend
         self.began = time.monotonic()
         self.config = Config()
         self.http = httpx2.AsyncClient(timeout=PATIENCE, headers={"X-Auth-Token": "demo:demo"})
@@ -79,10 +94,23 @@ class _Demo:
         self.console.print(f"[dim]{elapsed:6.1f} s[/dim]  {text}", soft_wrap=True, highlight=False)
 
     async def run(self) -> None:
+        """All of it. Who is told to end (SIGTERM) ends what it has started first."""
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         try:
             image = ensure_guest_image(self.images, self.say)
         except GuestImageError as error:
             raise DemoFailed(f"The demo's guest cannot be made: {error}") from None
+        try:
+            async with self.backend, self.http:
+                await self._with_service(image)
+        except BackendUnusableError as error:
+            raise DemoFailed(f"The demo cannot have this backend: {error}") from None
+
+    async def _with_service(self, image: GuestImage) -> None:
+        if self.backend.introduction:
+            self.say(self.backend.introduction)
         port, compute_port = _free_ports(2)
         self.config = build(
             {
@@ -94,6 +122,7 @@ class _Demo:
                     "kernel": str(image.kernel),
                     "initrd": str(image.initrd),
                 },
+                **self.backend.configuration,
             }
         )
         process = Process(self.config, ["all"])
@@ -106,9 +135,9 @@ class _Demo:
             )
             await self._carry_a_text()
             await self._show_ways()
+            await self._let_the_backend_tell()
         finally:
             await process.close()
-            await self.http.aclose()
 
     async def _carry_a_text(self) -> None:
         text = f"a breeze block carries {secrets.token_hex(8)}"
@@ -270,6 +299,10 @@ class _Demo:
             what = names.get(operation.request_id, "    asked by the compute agent:")
             self.console.print(f"\n{what}", soft_wrap=True, highlight=False)
             show(self.console, operation)
+
+    async def _let_the_backend_tell(self) -> None:
+        for line in await self.backend.told():
+            self.console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 def _free_ports(number: int) -> list[int]:
