@@ -60,9 +60,10 @@ netapp: .venv-netapp/.installed ## NetApp's own client, for the tests of the ONT
 conformance: dev clients cinder openstack packages ## the same questions to Cinder 29 and to Breezeblock, compared
 	@$(BIN)/python -m tests.conformance
 
-demo: setup ## create a volume, attach it to guests, show the way of each request
-	@tools/packages guest
-	@$(BIN)/breezeblock demo
+BACKEND ?= local
+demo: setup ## create a volume, attach it to guests, show the way of each request; BACKEND=netapp: on a simulated array
+	@tools/packages guest $(if $(filter netapp,$(BACKEND)),array)
+	@$(BIN)/breezeblock demo --backend $(BACKEND)
 
 keystone: dev clients openstack packages ## Keystone, Glance and Breezeblock together, with a clouds.yaml, until interrupted
 	@$(BIN)/python -m tests.engines.cloud

@@ -41,7 +41,7 @@ def _line(request: Request) -> str:
     depth = next((n for n, part in enumerate(parts, 1) if part in COLLECTIONS), len(parts))
     collection = "/" + "/".join(parts[:depth])
     what = _what(request.method, parts[depth - 1], parts[depth:], request.body)
-    return f"  {request.status}  {request.method:<6} {collection:<32} {what}"
+    return f"  {request.status}  {request.method:<6} {collection:<33} {what}"
 
 
 def _what(method: str, kind: str, rest: Sequence[str], body: Any) -> str:
