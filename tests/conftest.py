@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.engines.glance import Glance
+from tests.engines.ontap import Ontap
 from tests.engines.postgres import Postgres
 from tests.engines.rabbitmq import RabbitMQ
 
@@ -42,3 +43,22 @@ def glance() -> Iterator[Glance]:
         yield server
     finally:
         server.remove()
+
+
+@pytest.fixture(scope="module")
+def ontap_server() -> Iterator[Ontap]:
+    """A running ONTAP simulator, of one test module."""
+    server = Ontap()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture
+def ontap(ontap_server: Ontap) -> Ontap:
+    """An array as new. A test that kills it may leave it dead."""
+    ontap_server.start()
+    ontap_server.reset()
+    return ontap_server

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
@@ -69,21 +69,11 @@ class Cloud(Deployment):
         }
 
 
-@pytest.fixture(scope="module")
-def array() -> Iterator[Ontap]:
-    array = Ontap()
-    try:
-        array.start()
-        yield array
-    finally:
-        array.remove()
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def cloud(request: pytest.FixtureRequest, array: Ontap) -> AsyncIterator[Cloud]:
+async def cloud(request: pytest.FixtureRequest, ontap_server: Ontap) -> AsyncIterator[Cloud]:
     postgres = request.getfixturevalue("postgres")
     options = {
-        **array.options,
+        **ontap_server.options,
         "netapp_lun_space_reservation": "disabled",
         "use_chap_auth": True,
         "chap_secret_key": "a key that only the volume services know",
@@ -95,7 +85,7 @@ async def cloud(request: pytest.FixtureRequest, array: Ontap) -> AsyncIterator[C
         backends=[{"name": "array", "driver": "netapp", "options": options}],
     )
     made = Cloud(plan.settings, roles=plan.roles[:-1])
-    made.array = array
+    made.array = ontap_server
     try:
         await made.start()
         for number, host in enumerate(HOSTS):

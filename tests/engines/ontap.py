@@ -1,7 +1,6 @@
 """A private ONTAP simulator: `breezeblock ontapsim` as a process, with two FlexVols and two LIFs.
 
-Its addresses are of this process only, so that suites run side by side. Importing the fixture
-`ontap` gives a test an array as new; `ontap_server` is the process behind it.
+Its addresses are of this process only, so that suites run side by side.
 """
 
 from __future__ import annotations
@@ -14,12 +13,10 @@ import os
 import socket
 import ssl
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from tests.engines.process import PrivateServer
 
@@ -224,21 +221,3 @@ def _addresses(seat: int) -> tuple[str, str]:
     place = os.getpid() << 1
     net = f"127.{64 + (seat + (place >> 16)) % 128}.{place >> 8 & 255}"
     return f"{net}.{place & 255}", f"{net}.{place & 255 | 1}"
-
-
-@pytest.fixture(scope="module")
-def ontap_server() -> Iterator[Ontap]:
-    server = Ontap()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.remove()
-
-
-@pytest.fixture
-def ontap(ontap_server: Ontap) -> Ontap:
-    """An array as new. A test that kills it may leave it dead."""
-    ontap_server.start()
-    ontap_server.reset()
-    return ontap_server

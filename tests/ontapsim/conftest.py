@@ -5,10 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engines.ontap import ontap, ontap_server
 from tests.ontapsim.house import House
-
-__all__ = ["ontap", "ontap_server"]
 
 
 @pytest.fixture
