@@ -99,14 +99,12 @@ class _Demo:
         assert task is not None
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         try:
-            image = ensure_guest_image(self.images, self.say)
-        except GuestImageError as error:
-            raise DemoFailed(f"The demo's guest cannot be made: {error}") from None
-        try:
             async with self.backend, self.http:
-                await self._with_service(image)
+                await self._with_service(ensure_guest_image(self.images, self.say))
         except BackendUnusableError as error:
             raise DemoFailed(f"The demo cannot have this backend: {error}") from None
+        except GuestImageError as error:
+            raise DemoFailed(f"The demo's guest cannot be made: {error}") from None
 
     async def _with_service(self, image: GuestImage) -> None:
         if self.backend.introduction:
