@@ -158,12 +158,15 @@ class OntapClient:
 class Ontap(PrivateServer, OntapClient):
     """The simulator. `url` is its REST API, `portals` where its LUNs are served."""
 
-    def __init__(self, volumes: Sequence[str] = VOLUMES, *, tls: bool = False) -> None:
+    def __init__(
+        self, volumes: Sequence[str] = VOLUMES, *, tls: bool = False, ssh: bool = False
+    ) -> None:
         super().__init__("ontap")
         addresses = _addresses(next(_seats))
         self.host = addresses[0]
         self.portals = tuple((address, ISCSI_PORT) for address in addresses)
         self.data = self.home / "data"
+        self.console = (self.host, 22) if ssh else None
         self.certificate = self.data / f"certificate-{self.host}.pem" if tls else None
         self.seed = self.home / "seed.toml"
         self.seed.write_text(
@@ -196,7 +199,13 @@ class Ontap(PrivateServer, OntapClient):
 
     def _command(self) -> Sequence[str]:
         command = [sys.executable, "-c", "from breezeblock.cli.main import main; main()"]
-        options = {"--data": self.data, "--seed": self.seed, "--listen": f"{self.host}:{self.port}"}
+        options: dict[str, object] = {
+            "--data": self.data,
+            "--seed": self.seed,
+            "--listen": f"{self.host}:{self.port}",
+        }
+        if self.console:
+            options["--ssh"] = "{}:{}".format(*self.console)
         words = [str(word) for option in options.items() for word in option]
         return [
             "setpriv",
