@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from breezeblock.drivers.base import Readable
 from breezeblock.images.inspection import inspect
 from breezeblock.images.packing import WRITABLE, NotMade, Packing
 from breezeblock.images.scratch import Scratch
@@ -31,13 +31,17 @@ def packing(scratch: Path) -> Packing:
     return Packing(Scratch(scratch, "image-"))
 
 
-def a_volume(directory: Path, size: int = GIB) -> dict[str, Any]:
+def a_volume(directory: Path, size: int = GIB) -> Readable:
     """A raw file that begins with a MiB of sevens, as a driver names it to QEMU."""
     path = directory / "volume.raw"
     with path.open("wb") as file:
         file.write(b"\7" * MIB)
         file.truncate(size)
-    return {"driver": "raw", "file": {"driver": "file", "filename": str(path)}}
+    return _file(path)
+
+
+def _file(path: Path) -> Readable:
+    return Readable({"driver": "raw", "file": {"driver": "file", "filename": str(path)}})
 
 
 def left(scratch: Path) -> list[Path]:
@@ -143,9 +147,8 @@ async def test_a_volume_of_another_size_than_was_said_is_no_image(
 
 
 async def test_what_qemu_says_is_told(tmp_path: Path, packing: Packing) -> None:
-    gone = {"driver": "raw", "file": {"driver": "file", "filename": str(tmp_path / "gone")}}
     with pytest.raises(NotMade, match="No such file"):
-        async with packing.pack(gone, "raw", 1, "one", nobody):
+        async with packing.pack(_file(tmp_path / "gone"), "raw", 1, "one", nobody):
             raise AssertionError("there was nothing")
 
 
