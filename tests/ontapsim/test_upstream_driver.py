@@ -91,5 +91,13 @@ def test_nfs(ontap: Ontap, tmp_path: Path) -> None:
         for name, uuid in volumes.items()
     }
     assert len(live(ontap, tmp_path, "nfs", fallback=False, shares=places)) == 9
+    by_array = [
+        one
+        for one in ontap.requests()
+        if one["method"] == "DELETE" and "/files/" in one["path"] and one["status"] == 200
+    ]
+    assert (
+        len(by_array) == 6
+    )  # the driver would also delete them as files; and one is of the revert
     for place in places.values():
         assert [path.name for path in Path(place).iterdir()] == [".luns"]

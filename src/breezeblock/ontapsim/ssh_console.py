@@ -25,6 +25,7 @@ from breezeblock.ontapsim.rest import Reply
 
 _CREDENTIALS = ("protocols", "san", "iscsi", "credentials")
 _LONGEST_LINE = 1024
+_PAUSE_SECONDS = 0.1
 _FLAGS = {
     "-vserver": "svm",
     "-initiator-name": "initiator",
@@ -163,12 +164,14 @@ class SshConsole:
         self._key = self._host_key(folder / "ssh_host_key")
         self._listener: socket.socket | None = None
         self._transports: set[Any] = set()
+        self._stopping = threading.Event()
 
     def start(self, address: str, port: int) -> None:
         self._listener = socket.create_server((address, port))
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def stop(self) -> None:
+        self._stopping.set()
         if self._listener is not None:
             with contextlib.suppress(OSError):
                 self._listener.shutdown(socket.SHUT_RDWR)
@@ -181,19 +184,23 @@ class SshConsole:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             part = path.with_suffix(".part")
-            self._paramiko.RSAKey.generate(2048).write_private_key_file(str(part))
+            self._paramiko.ECDSAKey.generate().write_private_key_file(str(part))
             part.replace(path)
-        return self._paramiko.RSAKey(filename=str(path))
+        return self._paramiko.ECDSAKey(filename=str(path))
 
     def _accept(self, listener: socket.socket) -> None:
         while True:
             try:
                 client, _ = listener.accept()
-            except OSError:  # closed
-                return
+            except OSError:  # stopped; or a client left early, or there are too many of them
+                if self._stopping.wait(_PAUSE_SECONDS):
+                    return
+                continue
             # A client that talks nonsense ends its own connection only.
-            with contextlib.suppress(OSError, EOFError, self._paramiko.SSHException):
+            try:
                 self._serve(client)
+            except (OSError, EOFError, self._paramiko.SSHException):
+                client.close()
 
     def _serve(self, client: socket.socket) -> None:
         transport = self._paramiko.Transport(client)
@@ -205,6 +212,7 @@ class SshConsole:
         """What a connection may do: log in with an account's password, run commands."""
         rules = self._paramiko.ServerInterface()
         accounts: list[_Rest] = []
+        turn = threading.Lock()
 
         def log_in(user: str, password: str) -> int:
             rest = _Rest(self._dispatcher, user, password)
@@ -214,7 +222,7 @@ class SshConsole:
             return int(self._paramiko.AUTH_SUCCESSFUL)
 
         def run(channel: Any, command: bytes) -> bool:
-            arguments = (channel, command.decode(errors="replace"), accounts[-1])
+            arguments = (channel, command.decode(errors="replace"), accounts[-1], turn)
             threading.Thread(target=_run, args=arguments, daemon=True).start()
             return True
 
@@ -225,15 +233,26 @@ class SshConsole:
         return rules
 
 
-def _run(channel: Any, line: str, rest: _Rest) -> None:
-    with contextlib.suppress(OSError, EOFError):
+def _run(channel: Any, line: str, rest: _Rest, turn: threading.Lock) -> None:
+    with contextlib.suppress(OSError, EOFError):  # the client is gone
+        with turn:
+            _let_client_know(channel)
         try:
             status = _do(line, rest, lambda: _ask_password(channel))
         except CommandError as error:
             status = 255
             channel.sendall(f"\nError: command failed: {error}\n".encode())
         channel.send_exit_status(status)
-    channel.close()
+        channel.close()
+
+
+def _let_client_know(channel: Any) -> None:
+    """Return when the client was told that its command runs: it must not hear of the end before.
+
+    paramiko tells it after `check_channel_exec_request`, and only then reads on; so whatever
+    the client answers to a question of ours is read later than that.
+    """
+    channel.get_transport().global_request("keepalive@openssh.com")
 
 
 def _do(line: str, rest: _Rest, password: Callable[[], str]) -> int:
@@ -243,7 +262,7 @@ def _do(line: str, rest: _Rest, password: Callable[[], str]) -> int:
 
 
 def _ask_password(channel: Any) -> str:
-    """A line, or what came of it before the client closed its side."""
+    """A whole line: half a secret, of a client that left, is none."""
     channel.sendall(b"\nPassword: ")
     typed = b""
     while b"\n" not in typed and len(typed) < _LONGEST_LINE:
@@ -251,4 +270,8 @@ def _ask_password(channel: Any) -> str:
         if not piece:
             break
         typed += piece
-    return typed.partition(b"\n")[0].rstrip(b"\r").decode(errors="replace")
+    line, end, _ = typed.partition(b"\n")
+    with contextlib.suppress(UnicodeDecodeError):
+        if end:
+            return line.rstrip(b"\r").decode()
+    raise CommandError("no password was entered")
