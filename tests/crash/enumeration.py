@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from tests.crash.faults import CRASH, FLAVOURS, RELAY, Flavour
 from tests.crash.stage import Actor, Order, Point, Remains, Stage
 
-OUTSIDE = ("driver", "host")
+OUTSIDE = ("driver", "array.write", "host")
 """Kinds of effects on what knows no leases: storage backends, hypervisors."""
 
 
@@ -300,7 +300,7 @@ class Enumeration:
 
 def _matters(point: Point) -> bool:
     """Whether somebody else could see the difference that this effect makes."""
-    return point.kind != "store.read"
+    return not point.kind.endswith(".read")
 
 
 def _keeping_remains(world: Stage[Any]) -> list[Remains[Any]]:

@@ -2,13 +2,13 @@
 
     python -m tests.crash.points                                 everything (`make crash-points`)
     python -m tests.crash.points --service compute               that of one service
+    python -m tests.crash.points --service netapp                block storage on a NetApp array
     python -m tests.crash.points --scenario attach               one scenario
     python -m tests.crash.points --scenario attach --flavour late --at 7
     python -m tests.crash.points --scenario attach --flavour crash --at 7,3
 
 Ends with status 1 when a case went wrong. A full run writes what it has tried to
-`.cache/reliability/`, one file for block storage and one for compute, from which
-docs/reliability.md is made.
+`.cache/reliability/`, one file for each service, from which docs/reliability.md is made.
 """
 
 from __future__ import annotations
@@ -22,7 +22,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.crash import compute_faults, compute_scenarios, faults, scenarios
+from tests.crash import (
+    array_scenarios,
+    array_world,
+    compute_faults,
+    compute_scenarios,
+    faults,
+    scenarios,
+)
 from tests.crash.enumeration import Enumeration, Tally
 from tests.crash.faults import CRASH, RELAY, Flavour
 from tests.crash.scenarios import Scenario
@@ -60,6 +67,13 @@ SUITES = (
         CACHE / "compute_crash_points.json",
         compute_scenarios.SCENARIOS,
         compute_faults.FLAVOURS,
+        thorough=False,
+    ),
+    Suite(
+        "netapp",
+        CACHE / "netapp_crash_points.json",
+        array_scenarios.SCENARIOS,
+        array_world.FLAVOURS,
         thorough=False,
     ),
 )

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -159,7 +160,7 @@ class World(Stage[Backends]):
         """A fresh worker, with an identity of its own, that serves every queue."""
         self._hired += 1
         worker = Worker(self, f"worker{self._hired}")
-        backends = [ServedBackend(driver, self, worker) for driver in self.drivers]
+        backends = [self.served(driver, worker) for driver in self.drivers]
         images = ShelfDoor(worker)
         doors = Doors(
             worker.store,
@@ -186,6 +187,10 @@ class World(Stage[Backends]):
         for queue in (SCHEDULER, *(backend.queue for backend in backends)):
             _at_once(engine.serve(queue, in_flight=4))
         return worker
+
+    def served(self, driver: FakeDriver, worker: Worker) -> ServedBackend:
+        """The backend as this worker serves it."""
+        return ServedBackend(driver, self, worker)
 
     # -- what clients do -----------------------------------------------------------------------
 
@@ -368,8 +373,12 @@ def _scheduling() -> Scheduling:
 
 @cache
 def first_day() -> Remains[Backends]:
-    """Two backends of one pool each, reported; the default type and one for shared volumes."""
-    drivers = (FakeDriver("fast", capacity=1000.0), FakeDriver("slow", capacity=900.0))
+    """Two backends of one pool each."""
+    return begun(FakeDriver("fast", capacity=1000.0), FakeDriver("slow", capacity=900.0))
+
+
+def begun(*drivers: FakeDriver) -> Remains[Backends]:
+    """These backends, reported; the default type and one for shared volumes."""
     backends = [Backend(driver, availability_zone=ZONE, threads=1) for driver in drivers]
 
     def populate(tx: WriteTx) -> None:
@@ -401,11 +410,13 @@ def _at_once(work: Coroutine[Any, Any, None]) -> None:
 @contextmanager
 def quiet_logs() -> Iterator[None]:
     """Without logs: thousands of faults would fill the screen."""
-    before = structlog.get_config()
+    before, disabled = structlog.get_config(), logging.root.manager.disable
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    logging.disable()
     try:
         yield
     finally:
+        logging.disable(disabled)
         structlog.configure(**before)
 
 
