@@ -18,7 +18,7 @@ import re
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -58,6 +58,7 @@ TIER = "fake:tier"
 """The spec by which scenarios ask what a backend takes a volume's type for."""
 GOLD = {"maxIOPS": "500"}
 """What the type `gold` asks of an array; that of other types is a policy group of their name."""
+_OF_VOLUME = "openstack-"
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -410,7 +411,7 @@ class ArrayDriver:
         found = {}
         for ident, lun in self._luns("volume").items():
             policy = lun.qos_policy.name if lun.qos_policy else ""
-            tier = "gold" if policy.startswith("openstack-") else policy
+            tier = "gold" if policy.startswith(_OF_VOLUME) else policy
             found[ident] = {TIER: tier} if tier else {}
         return _Plot(found, self._limit)
 
@@ -459,6 +460,27 @@ class ArrayDriver:
             if name is not None and name.kind == kind
         }
 
+    def leftovers(self, volumes: Container[str]) -> list[str]:
+        """What would be on the array after the next start of a service though nobody needs it, if
+        these are the volumes. Inventories do not tell of it."""
+        after = self.copy()
+        after.setup()
+        state = after.storage.array.state
+        groups = {one.uuid: one for one in state.all(model.Igroup)}
+        maps = [groups[one.igroup] for one in state.all(model.LunMap)]
+        luns = [one.name for one in state.all(model.Lun)]
+        secrets = [one.initiator for one in state.all(model.Secret) if one.kind == "chap"]
+        passing = [one for one in luns if one.startswith(("old-", "new-"))]
+        policies = [one.name for one in state.all(model.Policy) if one.name.startswith(_OF_VOLUME)]
+        used = {one.name for group in maps for one in group.initiators}
+        return [
+            *(f"igroup {one.name}" for one in groups.values() if one not in maps),
+            *(f"a map of {one.name}" for one in maps if one.name.startswith("breezeblock-")),
+            *(f"secret of {one}" for one in secrets if one not in used),
+            *(f"LUN {one}" for one in passing if _owner(one) not in volumes),
+            *(f"policy {one}" for one in policies if _owner(one) not in volumes),
+        ]
+
     # What hosts do
 
     def file(self, lun: Lun) -> Path:
@@ -479,6 +501,12 @@ class ArrayDriver:
 
 
 _WORDS = itertools.count(1)
+
+
+def _owner(name: str) -> str:
+    """The volume whose UUID is in a name."""
+    found = _UUID.search(name)
+    return found.group() if found else ""
 
 
 def _is_ours(lun: Lun) -> bool:

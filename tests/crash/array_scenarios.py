@@ -15,6 +15,7 @@ from tests.crash import clients as do
 from tests.crash.array_driver import GOLD, TIER
 from tests.crash.array_world import ArrayWorld, first_day
 from tests.crash.clients import Known
+from tests.crash.enumeration import Strike
 from tests.crash.scenarios import SCENARIOS as OF_CORE
 from tests.crash.scenarios import Scenario
 from tests.crash.stage import Remains
@@ -38,6 +39,14 @@ class ArrayScenario(Scenario):
 
     def open(self, remains: Remains[Backends], *, workers: int) -> ArrayWorld:
         return ArrayWorld(remains, hire=workers, patience=self.patience)
+
+    def problem(self, world: World, strike: Strike) -> str | None:
+        wrong = super().problem(world, strike)
+        if wrong is None:
+            array: Any = world.drivers[0]
+            left = array.leftovers(world.facts().volumes)
+            wrong = f"the array still has {', '.join(left)}" if left else None
+        return wrong
 
 
 async def typed(world: World, _known: Known) -> None:
@@ -76,7 +85,13 @@ OTHER_SETUPS: Mapping[str, Setup] = {
     "tell a backend of a type once more": to_apply,
 }
 NOT_HERE = (
-    *("image", "give a reservation back", "begin to detach", "detach one of two"),
+    *(
+        "from an image",
+        "reimage",
+        "give a reservation back",
+        "begin to detach",
+        "detach one of two",
+    ),
     *("create where no backend fits", "extend without room", "migrate to another backend"),
     *("reset what is being created", "reset a snapshot", "reset to a status that passes"),
     "force-delete what is being created",

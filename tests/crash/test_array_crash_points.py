@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
 
 import pytest
 
@@ -19,7 +18,7 @@ from tests.crash.stage import Point
 from tests.crash.world import run
 
 SHOWN = 3
-MOST = 3
+MOST = 2
 """Positions of a flavour in one scenario."""
 
 INSIDE = [one for one in FLAVOURS if isinstance(one, RequestFlavour) or one.name == "dead or late"]
@@ -42,12 +41,12 @@ def at(scenario: ArrayScenario, positions: Sequence[Point]) -> Enumeration:
     return Enumeration(scenario, found.prepared, thin)
 
 
-def spread(found: Sequence[Any]) -> list[Any]:
-    """At most MOST of them, the first and the last among them."""
+def spread(found: Sequence[Point]) -> list[Point]:
+    """At most MOST of them, as far from each other as from the ends."""
     if len(found) <= MOST:
         return list(found)
-    step = (len(found) - 1) / (MOST - 1)
-    return [found[round(number * step)] for number in range(MOST)]
+    step = len(found) / MOST
+    return [found[int((number + 0.5) * step)] for number in range(MOST)]
 
 
 def assert_nothing_went_wrong(tally: Tally) -> None:
