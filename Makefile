@@ -87,7 +87,7 @@ lint: dev ## format, lint, types, layers
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 
-crash-points: dev ## every workflow with every fault at every position; prints what was tried
+crash-points: dev ## every workflow with every fault at every position, also on a NetApp array; half an hour
 	@$(BIN)/python -m tests.crash.points
 
 EXAMPLES ?= 200

@@ -22,7 +22,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.crash import compute_faults, faults  # noqa: E402 - found only now
+from tests.crash import array_world, compute_faults, faults  # noqa: E402 - found only now
 from tests.crash.faults import Flavour  # noqa: E402
 
 FIGURES = ROOT / ".cache" / "reliability"
@@ -51,7 +51,8 @@ message, a call to a driver, to a guest or to another service) is a point. Each 
 at each of its points, before the effect and after it but unrecorded, as `kill -9` does; a second
 worker recovers; the rules are checked. A *position* is one place at which one thing went wrong in
 one run; in a *pair* the recovery dies as well, at each of its own places. A workflow that has no
-scenario fails the suite. All of it again: `make crash-points`.
+scenario fails the suite. On an array the real driver works on a simulated one, and each of its
+requests is a point, too. All of it again: `make crash-points`.
 """
 
 HISTORIES = """\
@@ -253,6 +254,7 @@ def page() -> Iterator[str]:
     yield POINTS
     yield from crash_points("Block storage", "crash_points", faults.FLAVOURS)
     yield from crash_points("Compute", "compute_crash_points", compute_faults.FLAVOURS)
+    yield from crash_points("Block storage on a NetApp array", "netapp_crash_points", array_world.FLAVOURS)
     yield HISTORIES
     yield from histories()
     yield CHAOS

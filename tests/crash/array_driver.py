@@ -468,17 +468,18 @@ class ArrayDriver:
         state = after.storage.array.state
         groups = {one.uuid: one for one in state.all(model.Igroup)}
         maps = [groups[one.igroup] for one in state.all(model.LunMap)]
-        luns = [one.name for one in state.all(model.Lun)]
+        luns = state.all(model.Lun)
         secrets = [one.initiator for one in state.all(model.Secret) if one.kind == "chap"]
-        passing = [one for one in luns if one.startswith(("old-", "new-"))]
-        policies = [one.name for one in state.all(model.Policy) if one.name.startswith(_OF_VOLUME)]
+        passing = [one.name for one in luns if one.name.startswith(("old-", "new-"))]
+        limits = {one.qos_policy for one in luns}
+        policies = [one for one in state.all(model.Policy) if one.name.startswith(_OF_VOLUME)]
         used = {one.name for group in maps for one in group.initiators}
         return [
             *(f"igroup {one.name}" for one in groups.values() if one not in maps),
             *(f"a map of {one.name}" for one in maps if one.name.startswith("breezeblock-")),
             *(f"secret of {one}" for one in secrets if one not in used),
             *(f"LUN {one}" for one in passing if _owner(one) not in volumes),
-            *(f"policy {one}" for one in policies if _owner(one) not in volumes),
+            *(f"policy {one.name}" for one in policies if one.uuid not in limits),
         ]
 
     # What hosts do
