@@ -254,7 +254,9 @@ def page() -> Iterator[str]:
     yield POINTS
     yield from crash_points("Block storage", "crash_points", faults.FLAVOURS)
     yield from crash_points("Compute", "compute_crash_points", compute_faults.FLAVOURS)
-    yield from crash_points("Block storage on a NetApp array", "netapp_crash_points", array_world.FLAVOURS)
+    yield from crash_points(
+        "Block storage on a NetApp array", "netapp_crash_points", array_world.FLAVOURS
+    )
     yield HISTORIES
     yield from histories()
     yield CHAOS
