@@ -1,12 +1,10 @@
-"""The NetApp driver over NFS under the contract: a simulated array for each test process.
+"""The NetApp driver over NFS under the contract, on the array that is there for iSCSI, too.
 
-The array starts with the first test that needs it and is emptied after each. Hosts and the driver
-reach its files by NFS in earnest.
+Hosts and the driver reach its files by NFS in earnest.
 """
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,19 +12,9 @@ from pathlib import Path
 from breezeblock.drivers.base import BackendConfig, Driver
 from breezeblock.drivers.netapp import NfsDriver
 from breezeblock.drivers.netapp.qos import PATH as POLICIES
-from tests.engines.ontap import Ontap
+from tests.contract.netapp import ARRAY, the_array
 
-POOL, OTHER_POOL = "pool", "spare"
-ARRAY = "array.json"
 NO_FILES = {".", "..", ".luns"}
-
-
-@functools.cache
-def the_array() -> Ontap:
-    """This process's simulated array, running."""
-    array = Ontap((POOL, OTHER_POOL))
-    array.start()
-    return array
 
 
 class NetAppNfs:
@@ -34,16 +22,7 @@ class NetAppNfs:
 
     def prepare(self, root: Path) -> None:
         """Note in the backend's directory where the array is: other processes come by there."""
-        array = the_array()
-        options = {
-            "netapp_server_hostname": array.host,
-            "netapp_server_port": array.port,
-            "netapp_transport_type": "http",
-            "netapp_login": array.user,
-            "netapp_password": array.password,
-            "netapp_vserver": array.svm,
-            "netapp_storage_protocol": "nfs",
-        }
+        options = {**the_array().options, "netapp_storage_protocol": "nfs"}
         (root / ARRAY).write_text(json.dumps(options))
 
     def new(self, root: Path) -> NfsDriver:

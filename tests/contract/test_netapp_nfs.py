@@ -16,7 +16,7 @@ import pytest
 from breezeblock.drivers.base import Driver, TemporaryError
 from breezeblock.drivers.netapp import NfsDriver
 from tests.contract.drivers import CASES, HANG, Backend, a_snapshot, a_volume, wait_for
-from tests.contract.netapp_nfs import OTHER_POOL, the_array
+from tests.contract.netapp import OTHER_POOL, the_array
 from tests.contract.scenes import remove_everything
 from tests.contract.test_driver_images import an_image
 
