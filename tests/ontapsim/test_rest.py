@@ -148,6 +148,24 @@ def test_bad_json(house: House) -> None:
         assert house.call("POST", "/api/storage/luns", raw).status == 400
 
 
+DEEP = [
+    b"[" * 100_000,
+    b'{"a":' * 3_000 + b"1" + b"}" * 3_000,
+    b'{"a":' * 500 + b"1" + b"}" * 500,
+    b'{"' + b"a." * 3_000 + b'a": {}}',
+    b'{"name": "\xff"}',
+]
+
+
+@pytest.mark.parametrize("body", DEEP, ids=["lists", "objects", "halfway", "dots", "no UTF-8"])
+def test_json_that_nobody_can_walk_through(house: House, body: bytes) -> None:
+    assert house.refused("POST", "/storage/luns", body) == "262254"
+    (entry,) = house.requests()
+    assert (entry["status"], entry["body"]) == (400, None)
+    for method, path in (("POST", "faults"), ("PATCH", "settings"), ("POST", "takeover")):
+        assert house.call(method, f"/simulator/{path}", body).status == 400
+
+
 def test_a_job_that_is_done_at_once(house: House) -> None:
     answer = house.call("POST", "/api/storage/qos/policies", POLICY)
     assert answer.status == 202

@@ -15,6 +15,7 @@ from breezeblock.ontapsim import names
 from breezeblock.ontapsim.errors import bad_json, invalid, required, unexpected
 
 Document = dict[str, Any]
+DEEPEST = 64
 
 
 def nested(document: Mapping[str, object]) -> Document:
@@ -45,14 +46,29 @@ def _merge(whole: Document, path: list[str], value: object) -> None:
         whole[path[-1]] = value
 
 
+def decode(raw: bytes) -> Any:
+    """JSON that is no deeper than what walks through it later can go."""
+    try:
+        value = msgspec.json.decode(raw)
+    except (ValueError, RecursionError) as error:  # also bytes that are no UTF-8
+        raise bad_json(str(error)) from None
+    waiting = [(value, 1)]
+    while waiting:
+        part, depth = waiting.pop()
+        if depth > DEEPEST:
+            raise bad_json(f"it is more than {DEEPEST} levels deep")
+        if isinstance(part, dict):
+            waiting += [(below, depth + 1 + key.count(".")) for key, below in part.items()]
+        elif isinstance(part, list):
+            waiting += [(below, depth + 1) for below in part]
+    return value
+
+
 def parse(raw: bytes) -> Document:
     """The object in a request; nothing is an empty one."""
     if not raw.strip():
         return {}
-    try:
-        document = msgspec.json.decode(raw)
-    except msgspec.DecodeError as error:
-        raise bad_json(str(error)) from None
+    document = decode(raw)
     if not isinstance(document, dict):
         raise bad_json("an object was expected")
     return nested(document)

@@ -50,7 +50,7 @@ class Controls:
     def answer(self, method: str, parts: tuple[str, ...], raw: bytes) -> Answer:
         try:
             return self._answer(method, parts, raw)
-        except (msgspec.MsgspecError, ControlError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ControlError) as error:
             return 400, {"error": str(error)}
 
     def _answer(self, method: str, parts: tuple[str, ...], raw: bytes) -> Answer:

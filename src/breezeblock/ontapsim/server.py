@@ -21,6 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from breezeblock.ontapsim import errors, log, zapi
 from breezeblock.ontapsim.array import Array
+from breezeblock.ontapsim.body import decode
 from breezeblock.ontapsim.controls import PREFIX, Controls
 from breezeblock.ontapsim.dispatch import Asked, Dispatcher, basic
 from breezeblock.ontapsim.errors import ApiError
@@ -213,8 +214,8 @@ def _entry(req: falcon.asgi.Request, asked: Asked) -> log.Entry:
     """How the log shows a request; a body that is no JSON object is left out."""
     body: Any = None
     if asked.raw and not asked.has_form:
-        with contextlib.suppress(msgspec.DecodeError):
-            body = msgspec.json.decode(asked.raw)
+        with contextlib.suppress(ApiError):
+            body = decode(asked.raw)
     return log.Entry(
         number=0,
         time=log.now(),
