@@ -57,6 +57,16 @@ def test_another_seed_is_refused(house: House) -> None:
     house.open()
 
 
+def test_nobody_else_reads_the_state(house: House) -> None:
+    def modes() -> dict[str, int]:
+        return {f.name: f.stat().st_mode & 0o777 for f in house.folder.glob("state.sqlite*")}
+
+    private = dict.fromkeys(("state.sqlite", "state.sqlite-shm", "state.sqlite-wal"), 0o600)
+    assert modes() == private
+    again(house)
+    assert modes() == private
+
+
 def test_killed_between_requests(ontap: Ontap, tmp_path: Path) -> None:
     for number in range(3):
         body = {

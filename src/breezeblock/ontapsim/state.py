@@ -32,11 +32,14 @@ class State:
     """All records. Who uses it holds the array's lock."""
 
     def __init__(self, path: Path) -> None:
+        # It holds passwords, and its -wal and -shm get the mode that it has when SQLite opens it.
+        path.touch(0o600)
+        for file in (path, *path.parent.glob(f"{path.name}-*")):
+            file.chmod(0o600)
         self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = OFF")
         self._database.executescript(_SCHEMA)
-        path.chmod(0o600)  # it holds the initiators' secrets
 
     def close(self) -> None:
         self._database.close()
