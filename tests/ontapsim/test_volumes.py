@@ -35,6 +35,11 @@ def test_created_grown_and_deleted(house: House) -> None:
     assert house.records("/storage/luns") == []
 
 
+def test_names_are_unique(house: House) -> None:
+    body = {"svm.name": "svm1", "name": "vol1", "aggregates": [{"name": "aggr1"}], "size": "1G"}
+    assert house.refused("POST", "/storage/volumes", body) == "1"
+
+
 def test_a_snapshot_keeps_luns_and_files_as_they_were(house: House) -> None:
     file = house.file(house.lun(size="1M"))
     file.write_bytes(b"old".ljust(MIB, b"\0"))

@@ -26,6 +26,10 @@ def no_such_entry(target: str = "") -> ApiError:
     return ApiError(404, "4", "entry doesn't exist", target)
 
 
+def duplicate(text: str, target: str = "") -> ApiError:
+    return ApiError(409, "1", f"duplicate entry: {text}", target)
+
+
 def no_such_api() -> ApiError:
     return ApiError(404, "3", "API not found")
 

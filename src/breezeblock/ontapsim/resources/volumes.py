@@ -112,7 +112,7 @@ def _create(call: Call) -> Identity:
 
 def _free(call: Call, svm: str, name: str) -> None:
     if call.array.of_svm(FlexVol, svm, name):
-        raise ApiError(409, "917927", f'A volume "{name}" exists already.', "name")
+        raise errors.duplicate(f'A volume "{name}" exists already.', "name")
 
 
 def _aggregate(call: Call) -> Aggregate:
