@@ -97,7 +97,9 @@ class Scenario:
         await world.settle(task)
 
     def excuses(self, strike: Strike) -> set[str]:
-        return {"missing"} if self.loses and (strike.late or strike.may_fail) else set()
+        """A backend may refuse to close a volume that was read: then it stays open."""
+        missing = {"missing"} if self.loses and (strike.late or strike.may_fail) else set()
+        return missing | ({"still-read"} if strike.may_fail else set())
 
     def problem(self, world: World, strike: Strike) -> str | None:
         allowed = self.good

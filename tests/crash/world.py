@@ -312,8 +312,17 @@ class World(Stage[Backends]):
         seen = (quiet, self.changes())
         if self._checked is None or self._checked[0] != seen:
             held = {f"{HOST}@{one.config.name}": one.inventory() for one in self.drivers}
-            self._checked = (seen, (check_quiet if quiet else check_live)(self.facts(), held))
+            found = (check_quiet if quiet else check_live)(self.facts(), held)
+            self._checked = (seen, [*found, *self._still_read()] if quiet else found)
         return self._checked[1]
+
+    def _still_read(self) -> list[Violation]:
+        """Volumes that a backend keeps open to its service though nobody reads them any more."""
+        return [
+            Violation("still-read", ident, f"Volume {ident} is still open to be read.")
+            for driver in self.drivers
+            for ident in getattr(driver, "read", set()) & driver.sizes.keys()
+        ]
 
     def trails(self) -> str:
         """What the operations tell of themselves, for a failed test."""

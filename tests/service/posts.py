@@ -254,9 +254,14 @@ async def _on_two_hosts(house: House) -> str:
     return ident
 
 
-async def _with_another_pool(house: House) -> str:
-    await house.add_pool()
-    return await house.volume()
+@_post("POST /volumes/{volume_id}/action (os-migrate_volume)")
+async def _migrate(house: House) -> Post:
+    volume = await house.volume()
+    pools = {"node1@fast#pool0", await house.add_pool()}
+    shown = await house.show(volume, house.admin)
+    (elsewhere,) = pools - {shown["os-vol-host-attr:host"]}
+    body = {"os-migrate_volume": {"host": elsewhere}}
+    return Post(f"/volumes/{volume}/action", body, "admin")
 
 
 @_post("POST /volumes/{volume_id}/action (os-retype)")
@@ -302,7 +307,6 @@ _action("os-unmanage", role="admin")
 _action("os-volume_upload_image", {"image_name": "copy", "disk_format": "qcow2"})
 _action("os-reset_status", {"status": "error"}, "admin")
 _action(*_image_metadata)
-_action("os-migrate_volume", {"host": "node1@fast#pool1"}, "admin", volume=_with_another_pool)
 _action("os-show_image_metadata", volume=_after(_image_metadata))
 _action("os-unset_image_metadata", {"key": "k"}, volume=_after(_image_metadata))
 _action("os-reserve")

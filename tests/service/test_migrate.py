@@ -206,8 +206,10 @@ async def test_deleting_by_force_is_refused_no_longer_than_it_lasts(house: House
     volume = await placed(house)
     gate = await begun(house, volume)
     assert (await house.member.delete(f"/volumes/{volume}")).status_code == 400
-    assert (await house.act(volume, "os-force_delete", None, house.admin)).status_code == 202
+    assert (await house.act(volume, "os-force_delete", None, house.admin)).status_code == 400
     gate.set()
+    await house.quiet()
+    assert (await house.act(volume, "os-force_delete", None, house.admin)).status_code == 202
     await house.quiet()
     assert await house.status(volume) == "gone"
     await sweep(house)

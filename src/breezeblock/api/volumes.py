@@ -180,6 +180,7 @@ def delete_now(
 ) -> None:
     """Begin the deletion; by force, and before the volume has a place, whatever is under way is
     cut short. Raises InvalidState, Conflict."""
+    rules.check_stays("deleted", volume)
     if force or volume.host is None:
         cancel_on(tx, volume.id, Reason.DELETED)
         cancel_exports(tx, volume.id, Reason.DELETED)

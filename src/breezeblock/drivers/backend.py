@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
@@ -51,9 +52,12 @@ class Backend:
         return f"volume.{self.name}"
 
     async def call(self, method: Callable[..., T], *args: Any, **kwargs: Any) -> T:
-        """Run a method of the driver on one of the backend's threads. Raises DriverError."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool, lambda: method(*args, **kwargs))
+        """Run a method of the driver on one of the backend's threads. Raises DriverError.
+
+        What it logs has the request and operation of whoever calls.
+        """
+        loop, context = asyncio.get_running_loop(), copy_context()
+        return await loop.run_in_executor(self._pool, lambda: context.run(method, *args, **kwargs))
 
     async def setup(self) -> None:
         """Connect to the storage. Raises DriverError; may be tried again."""

@@ -126,13 +126,18 @@ def check_unmanage(volume: Volume, *, snapshots: int, attached: bool) -> None:
         raise _refuse("unmanaged", volume, "it is encrypted, and its key would be lost")
 
 
+def check_stays(what: str, volume: Volume) -> None:
+    """Whether the volume is not on its way to another place: not even force removes it then."""
+    if volume.migration_status not in FREE_TO_MIGRATE:
+        raise _refuse(what, volume, "it is being migrated")
+
+
 def _check_removal(
     what: str, volume: Volume, *, snapshots: int, attached: bool, force: bool = False
 ) -> None:
     if attached or volume.attach_status == "attached":
         raise _refuse(what, volume, "it is attached; detach it first")
-    if volume.migration_status not in FREE_TO_MIGRATE:
-        raise _refuse(what, volume, "it is being migrated")
+    check_stays(what, volume)
     if volume.group_id:
         raise _refuse(what, volume, f"it belongs to group {volume.group_id}")
     if snapshots:
@@ -282,8 +287,7 @@ def _check_stays(what: str, volume: Volume) -> None:
             volume,
             f"its status is {volume.shown_status}, it must be available or in-use",
         )
-    if volume.migration_status not in FREE_TO_MIGRATE:
-        raise _refuse(what, volume, "it is being migrated")
+    check_stays(what, volume)
     if volume.group_id:
         raise _refuse(what, volume, f"it belongs to group {volume.group_id}")
 

@@ -24,6 +24,7 @@ from breezeblock.store import attachments, messages, operations, transfers, volu
 from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.workflows import checks, detach_volume, extend_volume
 from breezeblock.workflows.checks import Data
+from breezeblock.workflows.doors import as_driver_volume
 
 
 def submit(tx: WriteTx, caller: Caller, volume: Volume, *, cut_short: bool) -> None:
@@ -58,6 +59,10 @@ async def look(run: Run[Data]) -> Outcome:
     if volume.backend is not None:
         try:
             items = await checks.find_on_backend(run, volume.backend)
+            if any(item.kind == "volume" for item in items):
+                # An upload that was cut short may have left the volume open to its service.
+                seen = as_driver_volume(volume)
+                await run.doors.call(volume.backend, lambda driver: driver.done_reading, seen)
         except TemporaryError as error:
             if not checks.may_look_again(run, error):
                 raise

@@ -221,7 +221,7 @@ def _hand_on(run: Run[Data], failure: Failure) -> Outcome:
         failure = Failure(
             code="every-backend-failed",
             message=f"All {len(data.tried)} storage pools that fit have failed.",
-            cause=" ".join(one["error"] for one in data.tried),
+            cause=" ".join(dict.fromkeys(one["error"] for one in data.tried)),
             remedy=failure.remedy or "Try again later, or tell the operator the request id.",
             retryable=failure.retryable,
             private=True,

@@ -104,6 +104,8 @@ async def upload(run: Run[Data]) -> Outcome:
         image = await run.doors.images.find(run.data.image_id)
         if image.status != "active":
             await _send(run, volume)
+        else:  # whoever has sent it may have died while he could still read the volume
+            await _stop_reading(run, volume)
     except Unavailable as error:
         raise TemporaryError(str(error), retry_after=AGAIN) from error
     except NotFound:
@@ -122,8 +124,8 @@ async def upload(run: Run[Data]) -> Outcome:
 async def _send(run: Run[Data], volume: Volume) -> None:
     telling, seen = Telling(run), as_driver_volume(volume)
     name = f"{run.operation.id}-{run.operation.epoch}"
-    source = await run.doors.call(volume.backend, lambda driver: driver.readable, seen)
     try:
+        source = await run.doors.call(volume.backend, lambda driver: driver.readable, seen)
         async with run.doors.packing.pack(
             source, run.data.disk_format, volume.size, name, telling.first_half
         ) as packed:
@@ -131,7 +133,13 @@ async def _send(run: Run[Data], volume: Volume) -> None:
             content = packed.content(telling.second_half)
             await run.doors.images.write(run.data.image_id, content)
     finally:
-        await run.doors.call(volume.backend, lambda driver: driver.done_reading, seen)
+        await _stop_reading(run, volume)
+
+
+async def _stop_reading(run: Run[Data], volume: Volume) -> None:
+    await run.doors.call(
+        volume.backend, lambda driver: driver.done_reading, as_driver_volume(volume)
+    )
 
 
 def _to_upload(tx: ReadTx, held: Operation) -> Volume | None:

@@ -58,7 +58,10 @@ _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
 
 class OntapError(Exception):
-    """The array's refusal: `code` is its number, `target` the field it means."""
+    """The array's refusal: `code` is its number, `target` the field it means, `request` what was
+    asked."""
+
+    request = ""
 
     def __init__(self, code: int, message: str, target: str = "", status: int = 0) -> None:
         super().__init__(f"{message} ({code})")
@@ -136,7 +139,7 @@ def in_our_words() -> Iterator[None]:
     try:
         yield
     except OntapError as error:
-        log.warning("ONTAP refused: %s, target %r", error, error.target)
+        log.warning("%s was refused: %s, field %r", error.request, error, error.target)
         if error.code == NOT_AUTHORISED:
             raise PermanentError(
                 "The storage array does not permit this to the driver's account.",
@@ -320,8 +323,12 @@ class Ontap:
             reply = self._sent(request)
         except httpx2.HTTPError as error:
             log.warning("%s %s: %s: %s", method, path, type(error).__name__, error)
-            raise TemporaryError(LOST, retry_after=2.0) from error
-        _refuse_unless_fine(reply)
+            raise _unanswered(error) from error
+        try:
+            _refuse_unless_fine(reply)
+        except OntapError as error:
+            error.request = f"{method} {path}"
+            raise
         return reply.content or b"{}"
 
     def _sent(self, request: httpx2.Request) -> httpx2.Response:
@@ -365,7 +372,7 @@ def _trusted(options: NetAppOptions) -> ssl.SSLContext | bool:
     try:
         return ssl.create_default_context(cafile=options.ssl_cert_path)
     except (OSError, ssl.SSLError) as error:
-        raise ValueError(f"netapp_ssl_cert_path: {error}") from error
+        raise ValueError(f"netapp_ssl_cert_path: {options.ssl_cert_path}: {error}") from error
 
 
 def _query(query: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, str]:
@@ -400,6 +407,24 @@ def _decoded(content: bytes, kind: type[T]) -> T:
         raise TemporaryError(
             "The storage array's answer makes no sense.", retry_after=5.0
         ) from error
+
+
+def _unanswered(error: httpx2.HTTPError) -> TemporaryError:
+    """What a request without an answer means. A connection that never was has done nothing."""
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return TemporaryError(
+            "The storage array's certificate is not trusted.",
+            retry_after=5.0,
+            remedy="Set netapp_ssl_cert_path to a file with the CA certificate of the array.",
+        )
+    if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
+        return TemporaryError(
+            "The storage array cannot be reached.",
+            retry_after=2.0,
+            remedy="Check netapp_server_hostname, netapp_server_port, netapp_transport_type and "
+            "the network; the service's log has what the connection came to.",
+        )
+    return TemporaryError(LOST, retry_after=2.0)
 
 
 def _refuse_unless_fine(reply: httpx2.Response) -> None:

@@ -46,9 +46,11 @@ class Exports:
             "/protocols/san/iscsi/services", {"enabled": True}, fields=("target.name", "svm.name")
         )
         if len(services) != 1:
-            wrong = "has no iSCSI service that is on" if not services else "is not the only one"
+            svms = ", ".join(sorted(one["svm"]["name"] for one in services))
             raise PermanentError(
-                f"The SVM of the storage array {wrong}.",
+                f"Several SVMs of the storage array serve iSCSI: {svms}."
+                if services
+                else "The SVM of the storage array has no iSCSI service that is on.",
                 remedy="Set netapp_vserver, and enable the iSCSI service of that SVM.",
             )
         found = self._client.records(
@@ -84,6 +86,12 @@ class Exports:
                 self._igroups.unmap(lun, igroup)
                 if igroup.ours:
                     self._tidy(igroup)
+
+    def revoke_services(self, lun: Lun) -> None:
+        """Take away the access that volume services have: one has died, or could not close it."""
+        for one in self._igroups.maps_of(lun):
+            if one.igroup.name.startswith(names.SERVICES):
+                self.revoke(lun, one.igroup.name)
 
     def others(self, lun: Lun, access: Access) -> bool:
         """Whether anybody else may reach the LUN."""

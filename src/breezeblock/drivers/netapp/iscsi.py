@@ -91,6 +91,7 @@ class IscsiDriver(LunVerbs):
             def fill(lun: Lun, name: Name) -> None:
                 self.making.written(name, image, lun.bytes, _kept(lun), told)
 
+            self._close_to_services(volume)
             self._exchange.run(volume, turn, fill)
 
         self._calls.run(turn, work)
@@ -108,6 +109,7 @@ class IscsiDriver(LunVerbs):
             except Gone as error:
                 raise PermanentError(f"There is no snapshot {snapshot.id}.") from error
 
+        self._close_to_services(volume)
         self._exchange.run(volume, turn, fill)
 
     @verb()
@@ -239,6 +241,12 @@ class IscsiDriver(LunVerbs):
                 self._calls.run(volume.id, lambda _: self.making.copy(name, origin, size, settings))
         except Gone as error:
             raise PermanentError(f"The source {source.id} is gone.") from error
+
+    def _close_to_services(self, volume: Volume) -> None:
+        """Nobody reads a volume that gets another content; who did may not have closed it."""
+        lun = self.lookup.needed(volume)
+        if lun.status.mapped:
+            self.exports.revoke_services(lun)
 
     def _grant(self, lun: Lun, access: Access, volume: Volume) -> int:
         try:

@@ -37,6 +37,8 @@ _COMMENT = re.compile(
     rf"Breezeblock (?P<kind>volume|snapshot) (?P<id>{_UUID})"
     rf"( of (?P<volume>{_UUID}))?(; turns (?P<turns>[0-9a-f ]+))?"
 )
+SERVICES = "breezeblock-"
+"""How the igroups of volume services themselves begin."""
 _HOSTS = uuid.UUID("6a1f4f0e-8a5c-5f0e-9a54-7f3f6f2f1f60")
 """The name space of the igroups of hosts."""
 
@@ -134,7 +136,7 @@ def igroup_of_host(host: str) -> str:
 
 def igroup_of_service(initiator: str) -> str:
     """The igroup under which a volume service reads and writes volumes itself."""
-    return f"breezeblock-{uuid.uuid5(_HOSTS, initiator)}"
+    return f"{SERVICES}{uuid.uuid5(_HOSTS, initiator)}"
 
 
 def host_of(igroup: str, comment: str) -> str | None:

@@ -16,6 +16,7 @@ from breezeblock.drivers.netapp.client import JobLost, Ontap, OntapError, part
 from breezeblock.drivers.netapp.facts import FlexVol
 from breezeblock.drivers.netapp.luns import CLONE_FAILED
 from breezeblock.drivers.netapp.nfs_names import File
+from breezeblock.drivers.netapp.qos import NO_SUCH_POLICY
 
 NO_SUCH_FILE = 6684674
 NO_POLICY = "none"
@@ -84,7 +85,12 @@ class Files:
     def limit(self, flexvol: FlexVol, name: str, policy: str) -> None:
         """Let a policy group hold for it; none if the name is empty."""
         body = {"qos_policy": {"name": policy or NO_POLICY}}
-        self._ontap.patch(_path(flexvol, name), body, job=True)
+        try:
+            self._ontap.patch(_path(flexvol, name), body, job=True)
+        except OntapError as error:
+            if error.code == NO_SUCH_POLICY:
+                raise TemporaryError("The volume's type is being changed.") from error
+            raise
 
     def copy(self, source: tuple[FlexVol, str], destination: tuple[FlexVol, str]) -> None:
         """Copy a file to another FlexVol; nobody writes to it meanwhile."""

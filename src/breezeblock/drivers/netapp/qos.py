@@ -93,7 +93,12 @@ class PolicyGroups:
                 if not found:
                     raise
         if not limits.held_by(found[0]):
-            self._ontap.patch(f"{PATH}/{found[0]['uuid']}", limits.body, job=True)
+            try:
+                self._ontap.patch(f"{PATH}/{found[0]['uuid']}", limits.body, job=True)
+            except OntapError as error:
+                if error.code in (NO_SUCH_POLICY, NO_SUCH_ENTRY):
+                    raise TemporaryError("The volume's type is being changed.") from error
+                raise
 
     def _remove(self, group: Mapping[str, Any]) -> None:
         try:

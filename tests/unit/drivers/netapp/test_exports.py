@@ -24,7 +24,8 @@ def exports(addresses: list[str], key: str | None = None, services: int = 1) -> 
         if request.url.path.endswith("/interfaces"):
             found: list[Any] = [{"ip": {"address": one}} for one in addresses]
         else:
-            found = [{"target": {"name": "iqn.1992-08.com.netapp:sn.1"}}] * services
+            target = {"name": "iqn.1992-08.com.netapp:sn.1"}
+            found = [{"target": target, "svm": {"name": f"svm{n}"}} for n in range(services)]
         return httpx2.Response(200, json={"records": found})
 
     ontap = client(answer)
