@@ -17,7 +17,7 @@ from tests.contract.crashing import Crasher
 from tests.contract.drivers import Backend, patiently
 
 KINDS = ("export", "snapshot", "volume")
-PLACES = 3
+PLACES = 2
 
 
 @dataclass(frozen=True)
