@@ -33,6 +33,7 @@ from breezeblock.ontapsim.seed import (
     Svm,
 )
 from breezeblock.ontapsim.server import Simulator, serve
+from breezeblock.ontapsim.sockets import bind
 
 PASSWORD = "netapp1!"
 SEED = Seed(
@@ -141,7 +142,7 @@ def rest_only(directory: Path, seed: Seed = SEED) -> Iterator[Sim]:
     async def run() -> None:
         stop = asyncio.Event()
         told.put((asyncio.get_running_loop(), stop))
-        await serve(simulator, "127.0.0.1", 0, None, told.put, stop)
+        await serve(simulator, bind("127.0.0.1", 0), None, told.put, stop)
 
     thread = threading.Thread(target=lambda: asyncio.run(run()))
     thread.start()

@@ -17,6 +17,7 @@ from breezeblock.ontapsim.array import Array
 from breezeblock.ontapsim.data_plane import Svm
 from breezeblock.ontapsim.seed import Seed
 from breezeblock.ontapsim.server import Simulator, serve
+from breezeblock.ontapsim.sockets import bind
 from tests.engines.ontap import SEED, VOLUME, VOLUMES, OntapClient
 
 FIRST, SECOND = "127.0.0.2", "127.0.0.3"
@@ -81,7 +82,7 @@ class House(OntapClient):
             self.port = port
             self._ready.set()
 
-        await serve(Simulator(self.array), self.host, 0, None, ready, self._stop)
+        await serve(Simulator(self.array), bind(self.host, 0), None, ready, self._stop)
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)

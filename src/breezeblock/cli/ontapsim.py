@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sqlite3
 import sys
 from pathlib import Path
 
 from breezeblock.ontapsim import seed as seeds
 from breezeblock.ontapsim.array import Array
 from breezeblock.ontapsim.iscsi import IscsiDataPlane
+from breezeblock.ontapsim.iscsi.tgt import TgtError
 from breezeblock.ontapsim.nfs import NfsDataPlane
 from breezeblock.ontapsim.server import Simulator, serve
+from breezeblock.ontapsim.sockets import bind
 from breezeblock.ontapsim.ssh_console import NoConsoleError, serve_console
 from breezeblock.ontapsim.tls import certificate
 
@@ -43,16 +46,20 @@ def ontapsim(
     console = _address(ssh) if ssh is not None else None
     try:
         asyncio.run(_run(data.absolute(), seeds.load(seed), rest, tls, console))
-    except (seeds.SeedError, OSError, NoConsoleError) as error:
-        print(f"breezeblock: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    except (seeds.SeedError, OSError, NoConsoleError, TgtError, sqlite3.Error) as error:
+        raise _end(" ".join(str(error).split())) from None
+
+
+def _end(text: str) -> SystemExit:
+    """One line, and the status to end with."""
+    print(f"breezeblock: {text}", file=sys.stderr)
+    return SystemExit(2)
 
 
 def _address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal():
-        print(f"breezeblock: {text!r} is not an address such as 127.8.0.1:443", file=sys.stderr)
-        raise SystemExit(2)
+    if not host or not port.isdecimal() or int(port[:6]) > 65535:
+        raise _end(f"{text!r} is not an address such as 127.8.0.1:443")
     return host.strip("[]"), int(port)
 
 
@@ -67,19 +74,21 @@ async def _run(
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    seeds.check_addresses(seed)
+    bound = bind(host, port)
     array = Array(data, seed, IscsiDataPlane(data / "iscsi"), NfsDataPlane(data / "nfs"))
-    await asyncio.to_thread(array.start)
     try:
+        await asyncio.to_thread(array.start)
         files = certificate(data, host) if tls else None
 
-        def ready(bound: int) -> None:
+        def ready(port: int) -> None:
             trust = f", certificate {files[0]}" if files else ""
-            url = f"http{'s' if tls else ''}://{host}:{bound}"
+            url = f"http{'s' if tls else ''}://{host}:{port}"
             print(f"ontapsim: {url}/api, data {data}{trust}", flush=True)
 
         paths = (str(files[0]), str(files[1])) if files else None
         simulator = Simulator(array)
         with serve_console(simulator.dispatcher, data, console):
-            await serve(simulator, host, port, paths, ready, stop)
+            await serve(simulator, bound, paths, ready, stop)
     finally:
         await asyncio.to_thread(array.stop)

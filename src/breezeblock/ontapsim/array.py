@@ -58,15 +58,15 @@ class Array:
     # Life
 
     def start(self) -> None:
-        """Be as the records say, and serve."""
+        """Be as the records say, and serve. If that fails, `stop` is still to be called."""
         with self.lock:
             with self.state.transaction():
                 if self.state.all(Cluster):
                     agree(self._seed, self.state)
                 else:
                     plant(self._seed, self.state)
+            self.plane.start()  # first of all: it makes sure that nobody else serves the folder
             self._settle()
-            self.plane.start()
             if self._shares:
                 self._shares.start()
             self.publish()

@@ -21,6 +21,7 @@ import msgspec
 from breezeblock.ontapsim import model, names
 from breezeblock.ontapsim.clock import timestamp
 from breezeblock.ontapsim.errors import ApiError
+from breezeblock.ontapsim.sockets import listen
 from breezeblock.ontapsim.state import State
 
 EXAMPLE = Path(__file__).with_name("seed.example.toml")
@@ -130,6 +131,19 @@ def check(seed: Seed) -> None:
         if "data_iscsi" in lif.services
     ]
     _unique("svms.lifs.address", portals)
+
+
+def check_addresses(seed: Seed) -> None:
+    """Refuse LIFs at addresses where this machine cannot listen."""
+    for place, svm in enumerate(seed.svms):
+        for number, lif in enumerate(svm.lifs):
+            if not {"data_iscsi", "data_nfs"}.intersection(lif.services):
+                continue
+            try:
+                listen((lif.address, 0)).close()
+            except OSError as error:
+                key = f"svms[{place}].lifs[{number}].address"
+                raise SeedError(f"{key}: LIF {lif.name!r}: {error}") from None
 
 
 def _version(seed: Seed) -> tuple[int, ...]:
@@ -262,11 +276,13 @@ def agree(seed: Seed, state: State) -> None:
     An array that exists is changed through its interface, not by another seed.
     """
     lifs = {
-        (svm.name, lif.name, lif.address, svm.iscsi_port) for svm in seed.svms for lif in svm.lifs
+        _lif(svm.name, lif.name, lif.address, svm.iscsi_port)
+        for svm in seed.svms
+        for lif in svm.lifs
     }
     svms = {svm.uuid: svm for svm in state.all(model.Svm)}
     there = {
-        (svms[lif.svm].name, lif.name, lif.address, svms[lif.svm].iscsi_port)
+        _lif(svms[lif.svm].name, lif.name, lif.address, svms[lif.svm].iscsi_port)
         for lif in state.all(model.Lif)
     }
     _same("svms.lifs", lifs, there)
@@ -281,9 +297,18 @@ def agree(seed: Seed, state: State) -> None:
     _same("version", {seed.version}, {cluster.version})
 
 
-def _same(key: str, wanted: AbstractSet[object], there: AbstractSet[object]) -> None:
-    if wanted != there:
-        raise SeedError(
-            f"{key}: the data folder holds an array with {sorted(map(str, there))}, the seed has"
-            f" {sorted(map(str, wanted))}; use another folder, or reset the array"
-        )
+def _lif(svm: str, name: str, address: str, port: int) -> str:
+    return f"{name} of {svm} at {address} (iSCSI port {port})"
+
+
+def _same(key: str, wanted: AbstractSet[str], there: AbstractSet[str]) -> None:
+    more, less = ", ".join(sorted(wanted - there)), ", ".join(sorted(there - wanted))
+    if more and less:
+        what = f"the seed has {more} where the array in the data folder has {less}"
+    elif more:
+        what = f"the seed has {more}, and the array in the data folder has not"
+    elif less:
+        what = f"the array in the data folder has {less}, and the seed has not"
+    else:
+        return
+    raise SeedError(f"{key}: {what}; use another folder, or remove this one")

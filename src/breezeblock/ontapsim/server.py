@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
@@ -255,17 +256,14 @@ def _fill(resp: falcon.asgi.Response, reply: Reply) -> None:
 
 async def serve(
     simulator: Simulator,
-    host: str,
-    port: int,
+    bound: socket.socket,
     certificate: tuple[str, str] | None,
     ready: Callable[[int], None],
     stop: asyncio.Event,
 ) -> None:
-    """Answer at that address until `stop`; `ready` is told the port."""
+    """Answer at that socket (see `bind`) until `stop`; `ready` is told the port."""
     config = uvicorn.Config(
         simulator.app,
-        host=host,
-        port=port,
         http=Protocol,
         lifespan="off",
         access_log=False,
@@ -276,13 +274,13 @@ async def serve(
     )
     server = _Server(config)
     async with simulator.running():
-        serving = asyncio.create_task(server.serve())
+        serving = asyncio.create_task(server.serve(sockets=[bound]))
         while not server.started and not serving.done():
             await asyncio.sleep(POLL_SECONDS)
         if serving.done():
             await serving
-            raise OSError(f"cannot listen on {host}:{port}")
-        ready(server.servers[0].sockets[0].getsockname()[1])
+            raise OSError("the HTTP server has ended")
+        ready(bound.getsockname()[1])
         stopping = asyncio.create_task(stop.wait())
         await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
         server.should_exit = True

@@ -22,6 +22,7 @@ from urllib.parse import quote, urlencode
 
 from breezeblock.ontapsim.dispatch import Asked, Dispatcher
 from breezeblock.ontapsim.rest import Reply
+from breezeblock.ontapsim.sockets import listen
 
 _CREDENTIALS = ("protocols", "san", "iscsi", "credentials")
 _LONGEST_LINE = 1024
@@ -167,7 +168,7 @@ class SshConsole:
         self._stopping = threading.Event()
 
     def start(self, address: str, port: int) -> None:
-        self._listener = socket.create_server((address, port))
+        self._listener = listen((address, port))
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def stop(self) -> None:

@@ -21,6 +21,7 @@ from breezeblock.ontapsim.iscsi.authentication import RefusedError
 from breezeblock.ontapsim.iscsi.login import Names, Opening, Wire, open_login
 from breezeblock.ontapsim.iscsi.pdu import ProtocolError, Status
 from breezeblock.ontapsim.iscsi.relay import Session, hold_all
+from breezeblock.ontapsim.sockets import listen
 
 _LOGIN_TIME = 30.0  # a login's next packet, and tgtd being back
 _NO_PROOF = Credential("none")
@@ -68,7 +69,7 @@ class Front:
         """The view holds: serve it at all its portals."""
         self._ready.set()
         for portal in set(self._view.portals) - set(self._listeners):
-            listener = socket.create_server(portal, backlog=128)
+            listener = listen(portal)
             with self._lock:
                 self._listeners[portal] = listener
             name = "iscsi {}:{}".format(*portal)

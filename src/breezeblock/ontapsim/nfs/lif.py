@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable
 
 from breezeblock.ontapsim.nfs import portmapper, rpc
-from breezeblock.ontapsim.nfs.listener import Listener, listen
+from breezeblock.ontapsim.nfs.listener import Listener
+from breezeblock.ontapsim.sockets import listen
 
 NFS_PORT = 2049
 MOUNT_PORT = 635

@@ -55,7 +55,3 @@ class Listener:
             with self._guard:
                 self._open.discard(connection)
             connection.close()
-
-
-def listen(address: tuple[str, int]) -> socket.socket:
-    return socket.create_server(address, backlog=128)
