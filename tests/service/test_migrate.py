@@ -115,6 +115,15 @@ async def test_who_names_a_backend_leaves_the_choice_of_its_pools(house: House) 
     assert await state(house, volume) == ("available", "success", THERE)
 
 
+async def test_a_backend_that_has_no_other_pool_is_said_to_have_none(house: House) -> None:
+    volume = await house.volume()
+    assert (await migrate(house, volume, "node1@fast")).status_code == 202
+    await house.quiet()
+    assert await state(house, volume) == ("available", "error", HERE)
+    (told,) = await house.messages(house.admin)
+    assert "no other pool" in told
+
+
 async def test_one_that_is_detached_meanwhile_is_available_then(house: House) -> None:
     volume = await placed(house)
     attachment = await house.in_use(volume)

@@ -27,6 +27,8 @@ def upgrade(store: Store) -> None:
         database = store.engine.url.database
         if database and database != ":memory:":
             Path(database).parent.mkdir(parents=True, exist_ok=True)
+            # Hosts' secrets are in it; SQLite gives the files beside it the same modes.
+            Path(database).touch(mode=0o600)
     try:
         with store.engine.execution_options(immediate=True).begin() as connection:
             if not store.is_sqlite:

@@ -38,6 +38,13 @@ NO_COPIES = Failure(
     cause="force_host_copy asks for a copy through the host, which is not made here.",
     remedy="Ask without it: a backend moves volumes between its own pools itself, also in use.",
 )
+NOWHERE = Failure(
+    code=NO_FIT,
+    message="The volume was not moved: its backend has no other pool.",
+    cause="No other pool of the backend has reported.",
+    remedy="Add a pool to the backend, or leave the volume where it is.",
+    retryable=True,
+)
 ELSEWHERE = Failure(
     code="another-backend",
     message="The volume was not moved.",
@@ -113,6 +120,8 @@ async def choose(run: Run[Data]) -> Outcome:
     )
     chosen = run.doors.scheduling
     others = moving.siblings(await run.doors.pools.pools(), volume)
+    if not others:
+        return Failed(NOWHERE)
     ranking = rank(others, request, chosen.filters, chosen.weighers)
     data = msgspec.structs.replace(data, ranking=record_of(ranking, chosen.max_candidates))
     if not ranking.candidates:
