@@ -321,7 +321,7 @@ class World(Stage[Backends]):
         return [
             Violation("still-read", ident, f"Volume {ident} is still open to be read.")
             for driver in self.drivers
-            for ident in getattr(driver, "read", set()) & driver.sizes.keys()
+            for ident in getattr(driver, "being_read", set()) & driver.sizes.keys()
         ]
 
     def trails(self) -> str:

@@ -51,7 +51,7 @@ class FakeDriver(Driver):
         self.contents: dict[str, str] = {}
         self.turns: set[str] = set()
         self.released: set[str] = set()
-        self.read: set[str] = set()
+        self.being_read: set[str] = set()
         self.types: dict[str, dict[str, str]] = {}
         self.pools: dict[str, dict[str, Any]] = {"pool0": {}}
         self.places: dict[str, str] = {}
@@ -73,7 +73,7 @@ class FakeDriver(Driver):
         other.contents = dict(self.contents)
         other.turns = set(self.turns)
         other.released = set(self.released)
-        other.read = set(self.read)
+        other.being_read = set(self.being_read)
         other.types = dict(self.types)
         other.pools = dict(self.pools)
         other.places = dict(self.places)
@@ -92,7 +92,7 @@ class FakeDriver(Driver):
             frozenset(self.contents.items()),
             frozenset(self.turns),
             frozenset(self.released),
-            frozenset(self.read),
+            frozenset(self.being_read),
             frozenset(self.failures),
             frozenset(self.places.items()),
             frozenset(self.strangers.items()),
@@ -172,14 +172,14 @@ class FakeDriver(Driver):
         """Zeros, as many as there should be."""
         self._enter("readable", volume.id)
         self._require(volume.id)
-        self.read.add(volume.id)
+        self.being_read.add(volume.id)
         size = self.sizes[volume.id] << 30
         zeros = {"driver": "null-co", "size": size, "read-zeroes": True}
         return Readable({"driver": "raw", "file": zeros})
 
     def done_reading(self, volume: Volume) -> None:
         self._enter("done_reading", volume.id)
-        self.read.discard(volume.id)
+        self.being_read.discard(volume.id)
 
     def release(self, volume: Volume) -> None:
         self._enter("release", volume.id)
