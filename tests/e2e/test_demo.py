@@ -43,6 +43,8 @@ def cache() -> Iterator[Path]:
 async def demo(cache: Path, *options: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """The command; it has ended afterwards."""
     process = await asyncio.create_subprocess_exec(
+        # Who runs the tests in the background has made them, and it, deaf to SIGINT.
+        *("env", "--default-signal=INT"),
         *(str(BREEZEBLOCK), "demo", "--cache", str(cache), *options),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
