@@ -28,6 +28,7 @@ from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.workflows import adoption
 from breezeblock.workflows.adoption import Data
 from breezeblock.workflows.doors import SCHEDULER, as_driver_volume
+from breezeblock.workflows.placing import names_of
 
 
 def submit(tx: WriteTx, caller: Caller, volume: Volume, type_name: str, data: Data) -> str:
@@ -43,17 +44,7 @@ def submit(tx: WriteTx, caller: Caller, volume: Volume, type_name: str, data: Da
 async def check(run: Run[Data]) -> Outcome:
     """Ask the filters whether the pool may take it."""
     volume = await run.doors.store.read(lambda tx: volumes.get(tx, run.operation.resource_id))
-    names = {
-        "id": volume.id,
-        "size": 0,
-        "display_name": volume.name,
-        "display_description": volume.description,
-        "volume_metadata": volume.metadata,
-        "volume_type_id": volume.volume_type_id,
-        "project_id": volume.project_id,
-        "multiattach": volume.multiattach,
-    }
-    return await adoption.ask_filters(run, volume.host or "", names)
+    return await adoption.ask_filters(run, volume.host or "", names_of(volume))
 
 
 async def adopt(run: Run[Data]) -> Outcome:
