@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ async def begun(house: House, volume: str, **how: Any) -> threading.Event:
     reply = await migrate(house, volume, **how)
     assert reply.status_code == 202, reply.text
     while ("move", volume) not in house.driver.calls:
-        await house.engine.poll()
+        await asyncio.sleep(0.01)
     return gate
 
 
@@ -204,7 +205,7 @@ async def test_a_reset_cuts_it_short_and_the_place_is_found_out(house: House) ->
     assert await state(house, volume) == ("available", None, HERE)
     gate.set()
     while not await sweeps(house):  # the worker has found that its work was cut short
-        await house.engine.poll()
+        await asyncio.sleep(0.01)
     await house.quiet()
     await house.come_due("check_volume")
     assert await state(house, volume) == ("available", None, THERE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ async def test_a_snapshot_that_is_deleted_meanwhile_is_not_counted(house: House)
     await retype(house, volume, "gold")
     assert (await house.member.delete(f"/snapshots/{snapshot}")).status_code == 202
     while snapshot in house.driver.snapshots:
-        await house.engine.poll()
+        await asyncio.sleep(0.01)
     gate.set()
     await house.quiet()
     assert await used_of(house, "gold") == (1, 2, 0)
@@ -162,7 +163,7 @@ async def test_it_is_moved_when_its_pool_does_not_fit_and_it_may_be(house: House
     gate = house.driver.gates["move"] = threading.Event()
     await retype(house, volume, "there", **ON_DEMAND)
     while ("move", volume) not in house.driver.calls:
-        await house.engine.poll()
+        await asyncio.sleep(0.01)
     shown = await house.show(volume, house.admin)
     assert (shown["status"], shown["migration_status"]) == ("retyping", "migrating")
     gate.set()
@@ -275,7 +276,7 @@ async def test_a_failure_leaves_the_old_type_and_the_backend_is_told_of_it(house
     house.driver.failures["retype"] = PermanentError("no licence")
     await retype(house, volume, "gold")
     while await house.status(volume) == "retyping":
-        await house.engine.poll()
+        await asyncio.sleep(0.01)
     await house.quiet()
     assert await type_of(house, volume) == ("available", "__DEFAULT__")
     assert await used_of(house, "gold") == (0, 0, 0)
@@ -293,13 +294,13 @@ async def test_a_reset_cuts_it_short_and_the_backend_ends_with_the_type_that_is_
     gate = house.driver.gates["retype"] = threading.Event()
     await retype(house, volume, "gold")
     while ("retype", volume) not in house.driver.calls:
-        await house.engine.poll()
+        await asyncio.sleep(0.01)
     wish = {"status": "available"}
     assert (await house.act(volume, "os-reset_status", wish, house.admin)).status_code == 202
     assert await type_of(house, volume) == ("available", "__DEFAULT__")
     gate.set()
     while house.driver.types[volume] != GOLD:
-        await house.engine.poll()
+        await asyncio.sleep(0.01)
     await house.come_due("apply_type")
     assert house.driver.types[volume] == {}
     assert await used_of(house, "gold") == (0, 0, 0)

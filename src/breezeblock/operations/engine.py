@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -69,6 +69,7 @@ class Engine:
         self.overtaken = overtaken
         self._slots: dict[str, asyncio.Semaphore] = {}
         self._held: dict[str, int] = {}
+        self._found: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -294,12 +295,24 @@ class Engine:
 
         This alone finishes all work, without any message.
         """
+        found = await self._take_due()
+        await asyncio.gather(*found)
+        return len(found)
+
+    async def _take_due(self) -> list[asyncio.Task[None]]:
+        """Begin what is due, but for what an earlier look has begun or has waiting for a slot."""
         if not self._slots:
-            return 0
+            return []
         found = await self.store.read(lambda tx: operations.due(tx, list(self._slots), 100))
-        fresh = [(ident, queue) for ident, queue in found if ident not in self._held]
-        await asyncio.gather(*(self._run_in_slot(ident, queue) for ident, queue in fresh))
-        return len(fresh)
+        fresh = [one for one in found if one[0] not in self._held and one[0] not in self._found]
+        return [self._spawn(self._run_found(*one)) for one in fresh]
+
+    async def _run_found(self, operation_id: str, queue: str) -> None:
+        self._found.add(operation_id)
+        try:
+            await self._run_in_slot(operation_id, queue)
+        finally:
+            self._found.discard(operation_id)
 
     async def _run_in_slot(self, operation_id: str | None, queue: str) -> None:
         if operation_id is not None:
@@ -310,7 +323,8 @@ class Engine:
         while True:
             await asyncio.sleep(self.poll_interval * random.uniform(0.75, 1.25))
             try:
-                await self.poll()
+                # Not to their ends: a long step must not keep others from being found.
+                await self._take_due()
             except StoreUnavailable:
                 continue
             except Exception:
@@ -337,10 +351,16 @@ class Engine:
         with contextlib.suppress(StoreUnavailable):
             await self.store.write(release)
 
-    def _spawn(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("work failed", exc_info=error)
 
 
 def _renew(tx: WriteTx, held: list[tuple[str, int]], lease: float) -> None:

@@ -286,6 +286,22 @@ async def test_a_lease_is_renewed_while_the_step_runs(world: World) -> None:
     await engine.close()
 
 
+async def test_a_long_step_keeps_no_other_work_from_being_found(world: World) -> None:
+    engine = world.engine(poll=0.01)
+    await engine.serve("first", in_flight=2)
+    await engine.start()
+    world.hold = asyncio.Event()
+    await world.submit("slow")
+    while world.did != ["one"]:
+        await asyncio.sleep(0.01)
+    await world.submit("other")
+    async with asyncio.timeout(5):
+        while world.did != ["one", "one"]:
+            await asyncio.sleep(0.01)
+    world.hold.set()
+    await engine.close()
+
+
 async def test_leases_of_dead_processes_of_this_host_are_freed_at_start(world: World) -> None:
     ident = await world.submit()
     await world.store.write(
