@@ -140,6 +140,8 @@ class Auth(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Say so in so many words: everyone who reaches the port is an administrator."""
     users: tuple[User, ...] = ()
     """For `basic`: name, password (a bcrypt hash: `breezeblock password`), project_id, roles."""
+    users_file: str = ""
+    """For `basic`, instead of `users` or besides: an htpasswd file of bcrypt hashes."""
     policy_file: str = ""
     """A policy.yaml with Cinder's rule names; empty: the default rules."""
     keystone: Keystone = Keystone()
@@ -208,6 +210,14 @@ class Images(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Directory for images on their way, as large as the largest; empty: in the data directory."""
 
 
+class Monitoring(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Where a process tells how it is: `/metrics`, `/live` and `/ready`, for machines only."""
+
+    listen: str = ""
+    """Address and port, one port for each process of a host (127.0.0.1:9776, [::1]:9776; port 0:
+    any that is free); empty: it does not listen. No password is asked for."""
+
+
 class Operations(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """How work is leased to services."""
 
@@ -249,6 +259,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     quota: Quota = Quota()
     images: Images = Images()
     operations: Operations = Operations()
+    monitoring: Monitoring = Monitoring()
     backends: tuple[Backend, ...] = (Backend(name="local"),)
     """Storage backends, each as a [[backends]] table of: name, driver, host (the same on several
     volume services lets them share it), availability_zone, threads (driver calls at a time),
