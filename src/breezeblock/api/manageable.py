@@ -25,6 +25,7 @@ from breezeblock.operations.submit import nobody
 from breezeblock.store import services
 from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.web.query import Listing, parse_list
+from breezeblock.web.routes import Route
 from breezeblock.workflows import list_manageable
 from breezeblock.workflows.list_manageable import Entry, Kind, Wanted
 
@@ -60,6 +61,34 @@ def listing(kind: Kind) -> Listing:
 LISTINGS: dict[Kind, Listing] = {"volume": listing("volume"), "snapshot": listing("snapshot")}
 NAMES = ("host", "limit", "marker", "offset", "sort", "sort_key", "sort_dir")
 """Query parameters, for the OpenAPI document."""
+TAGS = ("adopting",)
+
+
+def list_routes(kind: Kind, path: str, since: str | None) -> tuple[Route, Route]:
+    """The list of what could be adopted, and the one with reasons, on one of its paths."""
+
+    async def list_(call: ApiCall) -> dict[str, Any]:
+        return await answer(call, kind, detailed=False)
+
+    async def list_detailed(call: ApiCall) -> dict[str, Any]:
+        return await answer(call, kind, detailed=True)
+
+    short = Route(
+        "GET",
+        path,
+        list_,
+        query=NAMES,
+        policy=f"{kind}_extension:list_manageable",
+        since=since,
+        summary=f"List {kind}s of a backend that could be adopted",
+        tags=TAGS,
+    )
+    return short, replace(
+        short,
+        path=f"{path}/detail",
+        handler=list_detailed,
+        summary=f"{short.summary}, with reasons",
+    )
 
 
 async def answer(call: ApiCall, kind: Kind, *, detailed: bool) -> dict[str, Any]:

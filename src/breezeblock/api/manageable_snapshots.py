@@ -9,7 +9,7 @@ from typing import Any
 
 from breezeblock.api.access import locked_volume
 from breezeblock.api.application import ApiCall
-from breezeblock.api.manageable import NAMES, answer, reference, service_on
+from breezeblock.api.manageable import TAGS, list_routes, reference, service_on
 from breezeblock.api.scope import own_project
 from breezeblock.api.snapshot_views import view
 from breezeblock.model import volumes as volume_rules
@@ -68,49 +68,18 @@ def _adopt(tx: WriteTx, call: ApiCall, wanted: Adopted, named: dict[str, str]) -
     return snapshot
 
 
-async def list_(call: ApiCall) -> dict[str, Any]:
-    return await answer(call, "snapshot", detailed=False)
-
-
-async def list_detailed(call: ApiCall) -> dict[str, Any]:
-    return await answer(call, "snapshot", detailed=True)
-
-
 def _routes(path: str, since: str | None) -> tuple[Route, ...]:
-    tags = ("adopting",)
-    listing = "snapshot_extension:list_manageable"
-    return (
-        Route(
-            "POST",
-            path,
-            adopt,
-            body=AdoptSnapshot,
-            success=202,
-            since=since,
-            summary="Adopt a snapshot that a backend holds already",
-            tags=tags,
-        ),
-        Route(
-            "GET",
-            path,
-            list_,
-            query=NAMES,
-            policy=listing,
-            since=since,
-            summary="List snapshots of a backend that could be adopted",
-            tags=tags,
-        ),
-        Route(
-            "GET",
-            f"{path}/detail",
-            list_detailed,
-            query=NAMES,
-            policy=listing,
-            since=since,
-            summary="List snapshots of a backend that could be adopted, with reasons",
-            tags=tags,
-        ),
+    adopting = Route(
+        "POST",
+        path,
+        adopt,
+        body=AdoptSnapshot,
+        success=202,
+        since=since,
+        summary="Adopt a snapshot that a backend holds already",
+        tags=TAGS,
     )
+    return (adopting, *list_routes("snapshot", path, since))
 
 
 ROUTES: tuple[Route, ...] = (

@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from breezeblock.api.application import ApiCall
-from breezeblock.api.manageable import NAMES, answer, one_host, reference, service_on
+from breezeblock.api.manageable import TAGS, list_routes, one_host, reference, service_on
 from breezeblock.api.scope import own_project, seen_by
 from breezeblock.api.services import HostName
 from breezeblock.api.volume_create import usual_type
@@ -137,50 +137,19 @@ def _pool(tx: ReadTx, host: str) -> str:
     return pools[0] if pools else host
 
 
-async def list_(call: ApiCall) -> dict[str, Any]:
-    return await answer(call, "volume", detailed=False)
-
-
-async def list_detailed(call: ApiCall) -> dict[str, Any]:
-    return await answer(call, "volume", detailed=True)
-
-
 def _routes(path: str, since: str | None) -> tuple[Route, ...]:
-    tags = ("adopting",)
-    listing = "volume_extension:list_manageable"
-    return (
-        Route(
-            "POST",
-            path,
-            adopt,
-            body=adopt_body,
-            policy="volume_extension:volume_manage",
-            success=202,
-            since=since,
-            summary="Adopt a volume that a backend holds already",
-            tags=tags,
-        ),
-        Route(
-            "GET",
-            path,
-            list_,
-            query=NAMES,
-            policy=listing,
-            since=since,
-            summary="List volumes of a backend that could be adopted",
-            tags=tags,
-        ),
-        Route(
-            "GET",
-            f"{path}/detail",
-            list_detailed,
-            query=NAMES,
-            policy=listing,
-            since=since,
-            summary="List volumes of a backend that could be adopted, with reasons",
-            tags=tags,
-        ),
+    adopting = Route(
+        "POST",
+        path,
+        adopt,
+        body=adopt_body,
+        policy="volume_extension:volume_manage",
+        success=202,
+        since=since,
+        summary="Adopt a volume that a backend holds already",
+        tags=TAGS,
     )
+    return (adopting, *list_routes("volume", path, since))
 
 
 ROUTES: tuple[Route, ...] = (
