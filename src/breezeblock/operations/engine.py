@@ -21,6 +21,7 @@ import structlog
 from breezeblock.bus.base import Bus
 from breezeblock.model.errors import Failure
 from breezeblock.model.operation import Operation
+from breezeblock.operations.slots import Slots
 from breezeblock.operations.wakes import parse_wake, send_wakes
 from breezeblock.operations.workers import worker_lives, worker_name
 from breezeblock.operations.workflow import Again, Done, Failed, Next, Outcome, Registry, Run
@@ -30,6 +31,8 @@ from breezeblock.store.store import Store, StoreUnavailable, Wake, WriteTx
 
 log = structlog.get_logger()
 
+FOUND_AT_ONCE = 100
+"""How many operations of a queue one look finds."""
 CLOSE_PATIENCE = 5.0
 """Seconds that running steps are given when a process stops in an orderly way."""
 
@@ -67,7 +70,8 @@ class Engine:
         self.lease = lease
         self.poll_interval = poll
         self.overtaken = overtaken
-        self._slots: dict[str, asyncio.Semaphore] = {}
+        self._slots: dict[str, Slots] = {}
+        self._looked_at = time.monotonic()
         self._held: dict[str, int] = {}
         self._found: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -77,7 +81,7 @@ class Engine:
 
     async def serve(self, queue: str, *, in_flight: int) -> None:
         """Take work from a queue, so many steps at a time."""
-        self._slots[queue] = asyncio.Semaphore(in_flight)
+        self._slots[queue] = Slots(in_flight)
 
         async def handle(body: bytes) -> None:
             await self._run_in_slot(parse_wake(body), queue)
@@ -300,12 +304,28 @@ class Engine:
         return len(found)
 
     async def _take_due(self) -> list[asyncio.Task[None]]:
-        """Begin what is due, but for what an earlier look has begun or has waiting for a slot."""
+        """Begin what is due, but for what an earlier look has begun or has waiting for a slot.
+
+        A queue without a free slot has enough found: more of it would only wait.
+        """
         if not self._slots:
             return []
-        found = await self.store.read(lambda tx: operations.due(tx, list(self._slots), 100))
+        free = [queue for queue, slots in self._slots.items() if not slots.taken]
+        found = await self.store.read(lambda tx: operations.due(tx, free, FOUND_AT_ONCE))
+        self._looked_at = time.monotonic()
         fresh = [one for one in found if one[0] not in self._held and one[0] not in self._found]
         return [self._spawn(self._run_found(*one)) for one in fresh]
+
+    def idle_reason(self, queue: str, patience: float) -> str:
+        """Why work of the queue is not begun though nothing is known to be wrong with it: nobody
+        has been able to look for it, or no step has ended, for `patience` seconds. Mostly ""."""
+        unseen = time.monotonic() - self._looked_at
+        if unseen > patience + 2 * self.poll_interval:
+            return f"It has not been able to look for work for {unseen:.0f} s."
+        stuck = self._slots[queue].stuck_for if queue in self._slots else 0.0
+        if stuck > patience:
+            return f"None of the steps that it may run at a time has ended for {stuck:.0f} s."
+        return ""
 
     async def _run_found(self, operation_id: str, queue: str) -> None:
         self._found.add(operation_id)

@@ -59,6 +59,7 @@ async def move_on_stranded(engine: Engine, down_time: float) -> int:
 
 
 def _stranded(tx: ReadTx, down_time: float) -> list[tuple[str, str]]:
-    down = {f"volume.{one.host}" for one in services.all_services(tx, down_time) if not one.up}
-    waiting = operations.waiting_longer_than(tx, down_time)
-    return [(one.id, one.workflow) for one in waiting if one.queue in down]
+    # Only of those backends: work that waits for a slow one that is up may be older, and plenty.
+    down = [f"volume.{one.host}" for one in services.all_services(tx, down_time) if not one.up]
+    waiting = operations.waiting_longer_than(tx, down_time, queues=down)
+    return [(one.id, one.workflow) for one in waiting]

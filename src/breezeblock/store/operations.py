@@ -287,24 +287,36 @@ def is_held(tx: ReadTx, held: Operation) -> bool:
 
 
 def due(tx: ReadTx, queues: Sequence[str], limit: int) -> list[tuple[str, str]]:
-    """(id, queue) of open operations that nobody works on and whose time has come."""
+    """(id, queue) of open operations that nobody works on and whose time has come: so many of each
+    queue, that a long one cannot hide the others."""
+    if not queues:
+        return []
+    # Each part is a walk down the index of open operations, which ends after `limit` of them.
+    parts = [_due_on(queue, limit).subquery() for queue in queues]
+    statement = sa.union_all(*(sa.select(part.c.id, part.c.queue) for part in parts))
+    return [(row.id, row.queue) for row in tx.rows(statement)]
+
+
+def _due_on(queue: str, limit: int) -> sa.Select[tuple[str, str]]:
     now = db_now()
-    statement = (
+    return (
         sa.select(operations.c.id, operations.c.queue)
         .where(
             operations.c.state == OPEN,
-            operations.c.queue.in_(queues),
+            operations.c.queue == queue,
             operations.c.due_at <= now,
             sa.or_(operations.c.lease_until.is_(None), operations.c.lease_until < now),
         )
         .order_by(operations.c.due_at, operations.c.opened_at)
         .limit(limit)
     )
-    return [(row.id, row.queue) for row in tx.rows(statement)]
 
 
-def waiting_longer_than(tx: ReadTx, seconds: float, limit: int = 100) -> list[Operation]:
-    """Open operations that have been open, and due, for so long and that no worker holds."""
+def waiting_longer_than(
+    tx: ReadTx, seconds: float, *, queues: Sequence[str] | None = None, limit: int = 100
+) -> list[Operation]:
+    """Open operations that have been open, and due, for so long and that no worker holds; of these
+    queues only, if any are named."""
     now = db_now()
     statement = (
         sa.select(operations)
@@ -317,6 +329,8 @@ def waiting_longer_than(tx: ReadTx, seconds: float, limit: int = 100) -> list[Op
         .order_by(operations.c.opened_at)
         .limit(limit)
     )
+    if queues is not None:
+        statement = statement.where(operations.c.queue.in_(queues))
     return [_operation(row) for row in tx.rows(statement)]
 
 

@@ -16,6 +16,7 @@ from breezeblock.bus.memory import MemoryBus
 from breezeblock.drivers.base import PermanentError, TemporaryError
 from breezeblock.model.errors import Conflict, Failure, InvalidState, OperationFailed
 from breezeblock.model.operation import Operation
+from breezeblock.operations import engine as engine_module
 from breezeblock.operations import sweep
 from breezeblock.operations.engine import Engine
 from breezeblock.operations.explain import explain
@@ -24,7 +25,7 @@ from breezeblock.operations.waiting import StillRunning, Waiter
 from breezeblock.operations.wakes import send_wakes
 from breezeblock.operations.workers import worker_lives, worker_name
 from breezeblock.operations.workflow import Again, Done, Next, Outcome, Registry, Run, Workflow
-from breezeblock.store import operations, schema
+from breezeblock.store import operations, schema, tables
 from breezeblock.store.operations import Fenced
 from breezeblock.store.store import Store, WriteTx
 
@@ -300,6 +301,69 @@ async def test_a_long_step_keeps_no_other_work_from_being_found(world: World) ->
             await asyncio.sleep(0.01)
     world.hold.set()
     await engine.close()
+
+
+async def test_a_crowd_before_one_backend_keeps_no_work_of_another_from_being_found(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "FOUND_AT_ONCE", 3)
+    engine = world.engine(poll=0.01)
+    world.hold = asyncio.Event()
+    crowd = [await world.submit(f"slow-{number}") for number in range(8)]
+    later = await world.submit("other")
+    await world.store.write(lambda tx: _send_to(tx, later, "second", "two"))
+    await engine.serve("first", in_flight=2)
+    await engine.serve("second", in_flight=2)
+    await engine.start()
+    async with asyncio.timeout(5):
+        while (await world.get(later)).is_open:
+            await asyncio.sleep(0.01)
+        assert world.did.count("one") <= 2
+        world.hold.set()
+        for one in crowd:
+            while (await world.get(one)).is_open:
+                await asyncio.sleep(0.01)
+    await engine.close()
+
+
+def _send_to(tx: WriteTx, operation_id: str, queue: str, step: str) -> None:
+    where = tables.operations.c.id == operation_id
+    tx.run(tables.operations.update().where(where).values(queue=queue, step=step))
+
+
+async def test_each_queue_is_found_a_share_of(world: World) -> None:
+    for number in range(5):
+        await world.submit(f"r{number}")
+    other = await world.submit("other")
+    await world.store.write(lambda tx: _send_to(tx, other, "second", "two"))
+    found = await world.store.read(lambda tx: operations.due(tx, ["first", "second"], 2))
+    assert sorted(queue for _id, queue in found) == ["first", "first", "second"]
+    assert await world.store.read(lambda tx: operations.due(tx, [], 2)) == []
+
+
+async def test_an_engine_says_that_no_step_of_a_queue_ends(world: World) -> None:
+    engine = world.engine()
+    await engine.serve("first", in_flight=1)
+    world.hold = asyncio.Event()
+    await world.submit()
+    running = asyncio.create_task(engine.poll())
+    while not world.did:
+        await asyncio.sleep(0.01)
+    assert "has ended" in engine.idle_reason("first", patience=0.0)
+    assert engine.idle_reason("first", patience=60.0) == ""
+    assert engine.idle_reason("second", patience=60.0) == ""
+    world.hold.set()
+    await running
+    assert engine.idle_reason("first", patience=0.0) == ""
+
+
+async def test_an_engine_says_that_it_cannot_look_for_work(world: World) -> None:
+    engine = world.engine(poll=0.0)
+    await engine.serve("first", in_flight=1)
+    await asyncio.sleep(0.02)
+    assert "look for work" in engine.idle_reason("first", patience=0.01)
+    await engine.poll()
+    assert engine.idle_reason("first", patience=5.0) == ""
 
 
 async def test_leases_of_dead_processes_of_this_host_are_freed_at_start(world: World) -> None:
