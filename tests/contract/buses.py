@@ -28,6 +28,12 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.01)
 
 
+async def until_true(condition: Callable[[], Awaitable[object]]) -> None:
+    async with asyncio.timeout(HANG_SECONDS):
+        while not await condition():
+            await asyncio.sleep(0.05)
+
+
 async def settle() -> None:
     """Time for a message that must not arrive to arrive all the same."""
     await asyncio.sleep(0.3)

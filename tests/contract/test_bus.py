@@ -13,7 +13,16 @@ import pytest
 
 from breezeblock.bus import Bus, BusUnavailable, handling, open_bus
 from breezeblock.model.errors import InvalidInput
-from tests.contract.buses import HANG_SECONDS, Gate, Recorder, Service, new_topic, settle, until
+from tests.contract.buses import (
+    HANG_SECONDS,
+    Gate,
+    Recorder,
+    Service,
+    new_topic,
+    settle,
+    until,
+    until_true,
+)
 
 
 @pytest.fixture(params=["memory", "amqp"])
@@ -224,6 +233,33 @@ class TestBroadcastAndListen:
         await settle()
         assert consumer.got == [b"for one"]
         assert listener.got == [b"for all"]
+
+
+class TestDepths:
+    async def test_what_waits_is_counted_for_each_topic_consumed_here(
+        self, service: Service
+    ) -> None:
+        busy, idle, gate = new_topic(), new_topic(), Gate()
+        bus, publisher = await service(), await service()
+        await bus.consume(busy, gate, in_flight=1)
+        await bus.consume(idle, Recorder(), in_flight=1)
+        for number in range(4):
+            await publisher.publish(busy, b"%d" % number)
+        await until(lambda: gate.inside)
+
+        async def counted() -> bool:
+            depths = await bus.depths()
+            return (depths[busy], depths[idle]) == (3, 0)
+
+        await until_true(counted)
+        gate.open.set()
+        await until(lambda: len(gate.left) == 4)
+
+    async def test_a_bus_that_is_closed_cannot_say(self, bus: Bus) -> None:
+        await bus.close()
+
+        with pytest.raises(BusUnavailable):
+            await bus.depths()
 
 
 class TestStartAndClose:

@@ -25,7 +25,7 @@ import inspect
 import itertools
 import random
 from collections import defaultdict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum, auto
@@ -327,6 +327,9 @@ class _BusDoor(Bus):
 
     async def listen(self, topic: str, handler: Handler) -> None:
         self._actor.stage.listen(self._actor, topic, handler)
+
+    async def depths(self) -> Mapping[str, int]:
+        return {}
 
     @property
     def connected(self) -> bool:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Mapping
 
 import structlog
 
 from breezeblock.bus.amqp_session import Consumer, Listener, Session
-from breezeblock.bus.base import Bus, BusUnavailable, Handler
+from breezeblock.bus.base import DEAD_LETTERS, Bus, BusUnavailable, Handler
 from breezeblock.bus.handling import Tasks
 
 log = structlog.get_logger(__name__)
@@ -61,6 +62,10 @@ class AmqpBus(Bus):
 
     async def listen(self, topic: str, handler: Handler) -> None:
         await self._want(Listener(topic, handler))
+
+    async def depths(self) -> Mapping[str, int]:
+        consumed = [wanted.topic for wanted in self._wanted if isinstance(wanted, Consumer)]
+        return await self._connected_session().depths([DEAD_LETTERS, *consumed])
 
     @property
     def connected(self) -> bool:

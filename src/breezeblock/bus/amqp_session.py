@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -24,7 +24,12 @@ from aio_pika.abc import (
 )
 
 from breezeblock.bus.amqp_publishing import Publishing
-from breezeblock.bus.amqp_topology import declare_exchange, declare_queue, name_on_broker
+from breezeblock.bus.amqp_topology import (
+    declare_exchange,
+    declare_queue,
+    name_on_broker,
+    queue_depth,
+)
 from breezeblock.bus.base import BusUnavailable, Handler
 from breezeblock.bus.handling import Tasks, cancelled, handle
 
@@ -135,6 +140,16 @@ class Session:
     async def broadcast(self, topic: str, body: bytes) -> None:
         """Return when the broker has the message. Raises BusUnavailable."""
         await self._send(self._publishing.to_all, topic, body)
+
+    async def depths(self, topics: Iterable[str]) -> dict[str, int]:
+        """How many messages wait in each queue that is there. Raises BusUnavailable."""
+        assert self._connection is not None
+        found = {}
+        async with _answer_within(ANSWER_SECONDS):
+            for topic in topics:
+                if (depth := await queue_depth(self._connection, topic)) is not None:
+                    found[topic] = depth
+        return found
 
     async def hush(self) -> None:
         """Take no more messages; what has not begun goes back to the broker at close()."""

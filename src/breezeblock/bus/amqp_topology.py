@@ -6,7 +6,8 @@ Used by the consuming and by the publishing side, because whoever comes first de
 from __future__ import annotations
 
 from aio_pika import ExchangeType
-from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractQueue
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractQueue
+from aio_pika.exceptions import ChannelNotFoundEntity
 
 DELIVERY_LIMIT = 20
 """Deaths of consumers inside its handler after which the broker drops a message.
@@ -33,3 +34,14 @@ async def declare_exchange(channel: AbstractChannel, topic: str) -> AbstractExch
     return await channel.declare_exchange(
         name_on_broker(topic), ExchangeType.FANOUT, auto_delete=True
     )
+
+
+async def queue_depth(connection: AbstractConnection, topic: str) -> int | None:
+    """How many messages wait for a consumer; None when there is no such queue."""
+    channel = await connection.channel(publisher_confirms=False)
+    try:
+        queue = await channel.declare_queue(name_on_broker(topic), passive=True)
+    except ChannelNotFoundEntity:
+        return None  # and the broker has closed the channel
+    await channel.close()
+    return queue.declaration_result.message_count

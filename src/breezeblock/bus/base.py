@@ -9,9 +9,12 @@ is promised below and to nothing more.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from breezeblock.model.errors import Unavailable
+
+DEAD_LETTERS = "dead-letters"
+"""Where messages end that nobody could handle: to be looked at, and thrown away."""
 
 Handler = Callable[[bytes], Awaitable[None]]
 
@@ -59,6 +62,14 @@ class Bus(ABC):
     @abstractmethod
     async def listen(self, topic: str, handler: Handler) -> None:
         """Have `handler` called for what is broadcast on the topic from now on, until close()."""
+
+    @abstractmethod
+    async def depths(self) -> Mapping[str, int]:
+        """How many messages wait, by topic, for each that is consumed here; in `dead-letters` how
+        many nobody could handle. A topic without a queue right now is left out.
+
+        Raises BusUnavailable when the broker cannot say, within seconds as publish does.
+        """
 
     @property
     @abstractmethod

@@ -7,9 +7,10 @@ is in the database and is found there at the next start.
 from __future__ import annotations
 
 from collections import defaultdict, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from breezeblock.bus.base import Bus, BusUnavailable, Handler
+from breezeblock.bus.base import DEAD_LETTERS, Bus, BusUnavailable, Handler
 from breezeblock.bus.handling import Tasks, handle
 
 
@@ -67,6 +68,11 @@ class MemoryBus(Bus):
 
     async def listen(self, topic: str, handler: Handler) -> None:
         self._topics[topic].listeners.append(handler)
+
+    async def depths(self) -> Mapping[str, int]:
+        self._require_running()
+        consumed = {name: topic for name, topic in self._topics.items() if topic.consumers}
+        return {DEAD_LETTERS: 0} | {name: len(topic.waiting) for name, topic in consumed.items()}
 
     @property
     def connected(self) -> bool:
