@@ -238,6 +238,9 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Directory for the databases, local volumes and guests."""
     database: str = ""
     """SQLAlchemy URL; empty: `breezeblock.sqlite` in the data directory."""
+    migrate_at_start: bool = True
+    """Whether a process that starts brings an older database up to date; else it refuses one, and
+    `breezeblock database upgrade` does it."""
     bus: str = "memory:"
     """`memory:` for one process, or `amqp://user:password@host:5672/`."""
     availability_zone: str = "nova"

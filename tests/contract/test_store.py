@@ -205,5 +205,12 @@ async def test_the_migrations_make_the_tables_that_the_code_declares(store: Stor
     from breezeblock.store.tables import metadata
 
     with store.engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": False})
+        ours = {schema.REVISION, schema.OLDEST_CODE}
+        context = MigrationContext.configure(
+            connection,
+            opts={
+                "compare_type": False,
+                "include_name": lambda name, kind, _: kind != "table" or name not in ours,
+            },
+        )
         assert compare_metadata(context, metadata) == []

@@ -10,7 +10,7 @@ import sys
 import cyclopts
 
 from breezeblock import __version__
-from breezeblock.cli import config, demo, doctor, ontapsim, operations, password, run
+from breezeblock.cli import config, database, demo, doctor, ontapsim, operations, password, run
 from breezeblock.config import ConfigError
 
 app = cyclopts.App(
@@ -23,6 +23,7 @@ app.command(demo.demo)
 app.command(config.config)
 app.command(operations.trace)
 app.command(doctor.doctor)
+app.command(database.app)
 app.command(password.password)
 app.command(ontapsim.ontapsim)
 

@@ -85,8 +85,8 @@ class Process:
     async def start(self) -> None:
         """Bring up all roles; returns when the APIs accept connections.
 
-        Raises ConfigError, ValueError (a bad option), OSError (a port that is taken). A database or
-        broker that is away is waited for.
+        Raises ConfigError, ValueError (a bad option, a database of another release), OSError (a
+        port that is taken). A database or broker that is away is waited for.
         """
         self.config.data_dir.mkdir(parents=True, exist_ok=True)
         self._claim_data()
@@ -138,11 +138,15 @@ class Process:
         self._stores.append(store)
         while True:
             try:
-                await asyncio.to_thread(schema.upgrade, store)
+                done = await asyncio.to_thread(
+                    schema.upgrade, store, migrate=self.config.migrate_at_start
+                )
                 break
             except StoreUnavailable as error:
                 log.warning("waiting for the database", error=str(error))
                 await asyncio.sleep(DATABASE_RETRY)
+        if done:
+            log.info("database migrated", migrations=done)
         store.on_commit = lambda wakes: send_wakes(self.bus, wakes)
         return store
 
