@@ -68,6 +68,7 @@ class VolumeService:
         self.backends = backends
         self.report_interval = report_interval
         self.inventory_interval = inventory_interval
+        self.troubles: dict[str, str] = dict.fromkeys(backends, "It is not set up yet.")
         self._serving: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -86,7 +87,7 @@ class VolumeService:
 
     @property
     def ready(self) -> bool:
-        """Whether at least one backend can take work."""
+        """Whether at least one backend can take work; `troubles` says why others cannot."""
         return bool(self._serving)
 
     async def _serve(self, backend: Backend) -> None:
@@ -95,6 +96,7 @@ class VolumeService:
                 await backend.setup()
             except Exception as error:
                 log.error("backend does not start", backend=backend.name, error=str(error))
+                self.troubles[backend.name] = f"It cannot be set up: {error}"
                 await self._report_down(backend)
                 await asyncio.sleep(SETUP_RETRY)
         await self._report(backend)
@@ -112,8 +114,10 @@ class VolumeService:
             stats = await backend.call(backend.driver.stats)
         except Exception as error:
             log.error("backend does not answer", backend=backend.name, error=str(error))
+            self.troubles[backend.name] = f"It does not answer: {error}"
             await self._report_down(backend)
             return
+        self.troubles.pop(backend.name, None)
         reports = backend.reports(stats)
         wanted = await self._tell(lambda tx: _report(tx, backend, reports, self.inventory_interval))
         if wanted is not None:
