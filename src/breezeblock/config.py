@@ -217,6 +217,17 @@ class Monitoring(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Address and port, one port for each process of a host (127.0.0.1:9776, [::1]:9776; port 0:
     any that is free); empty: it does not listen. No password is asked for."""
 
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port. Raises ConfigError when `listen` has another form."""
+        match = re.fullmatch(r"(?:\[([\w:.%]+)\]|([^\[\]:/\s]+)):(\d{1,5})", self.listen, re.ASCII)
+        if match is None or int(match[3]) > 65535:
+            raise ConfigError(
+                f"configuration: monitoring.listen: {self.listen!r} is no address with a port, "
+                "such as 127.0.0.1:9776 or [::1]:9776"
+            )
+        return match[1] or match[2], int(match[3])
+
 
 class Operations(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """How work is leased to services."""
@@ -355,6 +366,8 @@ def _check(config: Config) -> None:
             raise ConfigError(
                 f"configuration: {key}: {url!r} is no URL of {' or '.join(DATABASES)}"
             )
+    if config.monitoring.listen:
+        _ = config.monitoring.address
     initiator = config.compute.initiator
     if initiator and not re.fullmatch(r"(iqn|eui|naa)\.[A-Za-z0-9.:_-]{1,219}", initiator):
         raise ConfigError(f"configuration: compute.initiator: {initiator!r} is no iSCSI name")

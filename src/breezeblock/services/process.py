@@ -30,6 +30,8 @@ from breezeblock.operations.waiting import Waiter
 from breezeblock.operations.wakes import send_wakes
 from breezeblock.services.api import api_server, authenticator
 from breezeblock.services.compute_client import ComputeClient
+from breezeblock.services.monitoring import monitoring_server
+from breezeblock.services.readiness import DatabaseProbe, Readiness
 from breezeblock.services.scheduler import SchedulerService, scheduling
 from breezeblock.services.volume import VolumeService, open_backends
 from breezeblock.store import schema
@@ -72,8 +74,9 @@ class Process:
         self.bus: Bus = open_bus(config.bus)
         self.stack = contextlib.AsyncExitStack()
         self.servers: dict[str, HttpServer] = {}
-        self._stores: list[Store] = []
+        self._databases: dict[str, DatabaseProbe] = {}
         self._running = False
+        self._draining = False
         self.volume: VolumeService | None = None
 
     @property
@@ -90,6 +93,7 @@ class Process:
         """
         self.config.data_dir.mkdir(parents=True, exist_ok=True)
         self._claim_data()
+        await self._start_monitoring()
         await self.bus.start()
         self.stack.push_async_callback(self.bus.close)
         if set(self.roles) & {"api", "scheduler", "volume"}:
@@ -119,23 +123,44 @@ class Process:
 
     async def close(self) -> None:
         """Stop in an orderly way: no new work, running steps end, exports and guests stay."""
+        self._draining = True
         await self.stack.aclose()
 
     async def ready(self) -> bool:
         """Whether requests can be served to their end: what the health check says."""
-        if not self._running or (self.volume is not None and not self.volume.ready):
-            return False
-        try:
-            for store in self._stores:
-                await store.read(lambda tx: tx.clock())
-        except StoreUnavailable:
-            return False
-        return True
+        return (await self.readiness()).ready
 
-    async def _open_store(self, url: str) -> Store:
+    async def readiness(self) -> Readiness:
+        """Which parts of this process cannot work now, and why."""
+        found = Readiness()
+        if self._draining:
+            found.missing["process"] = "It is stopping."
+        elif not self._running:
+            found.missing["process"] = "It is starting."
+        for name, probe in self._databases.items():
+            if why := await probe.trouble():
+                found.missing[name] = why
+        if not self.bus.connected:
+            found.impaired["bus"] = "The message broker is away; work is found by polling."
+        if self.volume is not None:
+            away = {f"backend {name}": why for name, why in self.volume.troubles.items()}
+            (found.impaired if self.volume.ready else found.missing).update(away)
+        return found
+
+    async def _start_monitoring(self) -> None:
+        """First of all, so that it is there while others are waited for. Raises ConfigError."""
+        told = self.config.monitoring
+        if told.listen:
+            try:
+                await self._serve("monitoring", monitoring_server(told, self.readiness))
+            except OSError as error:
+                raise ConfigError(f"monitoring.listen = {told.listen!r}: {error}") from None
+            log.info("monitoring", port=self.servers["monitoring"].port)
+
+    async def _open_store(self, name: str, url: str) -> Store:
         store = Store(url)
         self.stack.callback(store.close)
-        self._stores.append(store)
+        self._databases[name] = DatabaseProbe(store)
         while True:
             try:
                 done = await asyncio.to_thread(
@@ -152,7 +177,7 @@ class Process:
 
     async def _start_block_storage(self) -> None:
         config = self.config
-        store = await self._open_store(config.database_url)
+        store = await self._open_store("database", config.database_url)
         await schema.ensure_default_type(store, config.default_volume_type)
         backends: dict[str, Backend] = open_backends(config) if "volume" in self.roles else {}
         compute = ComputeClient(config)
@@ -215,7 +240,7 @@ class Process:
     async def _start_compute(self) -> None:
         from breezeblock.services.compute import start_compute
 
-        store = await self._open_store(self.config.compute_database_url)
+        store = await self._open_store("compute database", self.config.compute_database_url)
         await start_compute(self, store)
 
     async def _serve(self, name: str, server: HttpServer) -> None:
