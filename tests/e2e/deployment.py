@@ -64,6 +64,11 @@ class Deployment:
     def data(self) -> Path:
         return self.home / "data"
 
+    @property
+    def all_data(self) -> tuple[Path, ...]:
+        """The data directories of all processes."""
+        return (self.data,)
+
     async def start(self) -> None:
         """Start all processes and wait until requests are served to their end."""
         for number, roles in enumerate(self.roles):
@@ -84,7 +89,6 @@ class Deployment:
     def _config(self) -> Path:
         path = self.home / "config.json"
         if not path.exists():
-            image = ensure_guest_image(IMAGE_CACHE, print)
             tree = {
                 "data": str(self.data),
                 "report_interval": 1.0,
@@ -95,12 +99,11 @@ class Deployment:
                 **self.settings,
                 "compute": {
                     "port": self.compute_port,
-                    "kernel": str(image.kernel),
-                    "initrd": str(image.initrd),
+                    **guest_kernel(),
                     **self.settings.get("compute", {}),
                 },
             }
-            path.write_text(_toml(tree))
+            path.write_text(toml(tree))
         return path
 
     async def until_ready(self) -> None:
@@ -151,9 +154,10 @@ class Deployment:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        _end_guests(self.data / "guests")
-        for backend in (self.data / "backends").glob("*"):
-            LocalDriver(BackendConfig(backend.name, "any", backend)).stop_all()
+        for data in self.all_data:
+            _end_guests(data / "guests")
+            for backend in (data / "backends").glob("*"):
+                LocalDriver(BackendConfig(backend.name, "any", backend)).stop_all()
         shutil.rmtree(self.home, ignore_errors=True)
 
     # -- requests ----------------------------------------------------------------------------------
@@ -199,10 +203,25 @@ class Deployment:
         assert found["status"] == "ACTIVE", found
         return ident
 
+    async def attach(self, server: str, volume: str, version: str = "2.90") -> None:
+        """Attach a volume; from version 2.101 on the answer comes before that is done."""
+        body = {"volumeAttachment": {"volumeId": volume}}
+        path = f"/servers/{server}/os-volume_attachments"
+        reply = await self.compute("POST", path, body, version)
+        assert reply.status_code in (200, 202), reply.text
+
+    async def detach(self, server: str, volume: str) -> None:
+        """Detach a volume, waited for until it is free."""
+        path = f"/servers/{server}/os-volume_attachments/{volume}"
+        reply = await self.compute("DELETE", path)
+        assert reply.status_code == 202, reply.text
+        await self.until_volume_is("available", volume)
+
     @asynccontextmanager
     async def inside(self, server: str) -> AsyncIterator[guest_agent.GuestAgent]:
         """A shell in the server's guest."""
-        directory = GuestDirectory.of(self.data / "guests", server)
+        found = (GuestDirectory.of(data / "guests", server) for data in self.all_data)
+        directory = next(one for one in found if one.exists)
         async with guest_agent.connect(directory.agent_socket, patience=120) as agent:
             yield agent
 
@@ -259,6 +278,12 @@ def spread_out(database: str, compute_database: str, bus: str, **settings: Any) 
     )
 
 
+def guest_kernel() -> dict[str, str]:
+    """What servers without a bootable volume start: options of `compute`."""
+    image = ensure_guest_image(IMAGE_CACHE, print)
+    return {"kernel": str(image.kernel), "initrd": str(image.initrd)}
+
+
 def _end_guests(guests: Path) -> None:
     for pid_file in guests.glob("*/*pid*"):
         try:
@@ -267,15 +292,15 @@ def _end_guests(guests: Path) -> None:
             continue
 
 
-def _toml(tree: Mapping[str, Any], prefix: str = "") -> str:
+def toml(tree: Mapping[str, Any], prefix: str = "") -> str:
     """Plain data as TOML; JSON's texts, numbers and arrays are TOML's, too."""
     lines = [f"{key} = {json.dumps(value)}" for key, value in tree.items() if _is_plain(value)]
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            lines += [f"[{prefix}{key}]", _toml(value, f"{prefix}{key}.")]
+            lines += [f"[{prefix}{key}]", toml(value, f"{prefix}{key}.")]
         elif not _is_plain(value):
             for one in value:
-                lines += [f"[[{prefix}{key}]]", _toml(one, f"{prefix}{key}.")]
+                lines += [f"[[{prefix}{key}]]", toml(one, f"{prefix}{key}.")]
     return "\n".join(lines)
 
 

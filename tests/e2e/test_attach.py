@@ -57,18 +57,6 @@ class Cloud(Deployment):
                 assert shown["status"] != "ERROR", shown
                 await asyncio.sleep(0.1)
 
-    async def attach(self, server: str, volume: str, version: str = "2.90") -> None:
-        body = {"volumeAttachment": {"volumeId": volume}}
-        path = f"/servers/{server}/os-volume_attachments"
-        reply = await self.compute("POST", path, body, version)
-        assert reply.status_code in (200, 202), reply.text
-
-    async def detach(self, server: str, volume: str) -> None:
-        path = f"/servers/{server}/os-volume_attachments/{volume}"
-        reply = await self.compute("DELETE", path)
-        assert reply.status_code == 202, reply.text
-        await self.until_volume_is("available", volume)
-
     async def restart_agent(self) -> None:
         """After a kill -9: the compute service comes back, the guests never left."""
         self.launch(AGENT, COMPUTE)

@@ -16,21 +16,21 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from tests.engines.process import EngineMissing, PrivateServer
+from tests.engines.process import HERE, EngineMissing, Place, PrivateServer
 
 RELEASES = Path("/usr/lib/postgresql")
 
 
 class Postgres(PrivateServer):
-    """PostgreSQL on a loopback port, superuser `postgres` without a password."""
+    """PostgreSQL, on loopback unless told otherwise; superuser `postgres` without a password."""
 
     stop_signal = signal.SIGINT  # "fast": ends sessions instead of waiting for them
 
-    def __init__(self) -> None:
+    def __init__(self, place: Place = HERE) -> None:
         releases = sorted(RELEASES.glob("*/bin/initdb"), key=lambda path: int(path.parts[4]))
         if not releases:
             raise EngineMissing("PostgreSQL is not installed: apt-get install postgresql-15")
-        super().__init__("postgres")
+        super().__init__("postgres", place)
         self._programs = releases[-1].parent
         self._initialise()
 
@@ -62,6 +62,9 @@ class Postgres(PrivateServer):
         )
         if result.returncode:
             raise RuntimeError(f"initdb failed:\n{result.stdout}{result.stderr}")
+        if self.place != HERE:
+            with (self._data / "pg_hba.conf").open("a") as rules:
+                rules.write("host all all samenet trust\n")
 
     @property
     def _data(self) -> Path:
@@ -74,7 +77,7 @@ class Postgres(PrivateServer):
     def _command(self) -> Sequence[str]:
         return [
             *(*self._as_user(), str(self._programs / "postgres"), "-D", str(self._data)),
-            *("-F", "-p", str(self.port), "-c", "listen_addresses=127.0.0.1"),
+            *("-F", "-p", str(self.port), "-c", f"listen_addresses={self.place.address}"),
             *("-c", "unix_socket_directories=", "-c", "max_connections=200"),
         ]
 
@@ -86,7 +89,7 @@ class Postgres(PrivateServer):
         return True
 
     def _conninfo(self) -> str:
-        return f"host=127.0.0.1 port={self.port} user=postgres dbname=postgres"
+        return f"host={self.place.address} port={self.port} user=postgres dbname=postgres"
 
     def _url(self, database: str) -> str:
-        return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/{database}"
+        return f"postgresql+psycopg://postgres@{self.place.address}:{self.port}/{database}"

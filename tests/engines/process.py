@@ -20,6 +20,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 _starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engines")
@@ -33,11 +34,23 @@ class EngineMissing(RuntimeError):
     """The machine lacks a server that the tests need; the text names the Debian package."""
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a server runs: its address, and what its command is run by (a namespace's entry)."""
+
+    address: str = "127.0.0.1"
+    entry: tuple[str, ...] = ()
+
+
+HERE = Place()
+
+
 class PrivateServer(ABC):
     """One server with its data in a temporary directory, kept across stop, kill and start."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, place: Place = HERE) -> None:
         sweep()
+        self.place = place
         self.port = free_port()
         self.home = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-{name}-"))
         self._name = name
@@ -109,7 +122,7 @@ class PrivateServer(ABC):
     def _spawn(self) -> subprocess.Popen[bytes]:
         with (self.home / "output.log").open("ab") as output:
             return subprocess.Popen(
-                self._command(),
+                [*self.place.entry, *self._command()],
                 cwd=self.home,
                 env=dict(self._environment()),
                 stdin=subprocess.DEVNULL,

@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.engines.process import EngineMissing, PrivateServer, free_port
+from tests.engines.process import HERE, EngineMissing, Place, PrivateServer, free_port
 
 SCRIPTS = Path("/usr/lib/rabbitmq/bin")
 RELEASES = Path("/usr/lib/rabbitmq/lib")
@@ -23,20 +23,20 @@ NOTED_SECONDS = 1.5
 
 
 class RabbitMQ(PrivateServer):
-    """RabbitMQ on a loopback port, user guest, virtual host /."""
+    """RabbitMQ, on loopback unless told otherwise; user guest, virtual host /."""
 
-    def __init__(self) -> None:
+    def __init__(self, place: Place = HERE) -> None:
         releases = sorted(RELEASES.glob("rabbitmq_server-*/plugins"))
         if not releases or not (SCRIPTS / "rabbitmq-server").exists():
             raise EngineMissing("RabbitMQ is not installed: apt-get install rabbitmq-server")
-        super().__init__("rabbitmq")
+        super().__init__("rabbitmq", place)
         self._distribution_port = free_port()
         self._node = f"breezeblock-{self.port}@localhost"
         self._lay_out(releases[-1])
 
     @property
     def url(self) -> str:
-        return f"amqp://guest:guest@127.0.0.1:{self.port}/"
+        return f"amqp://guest:guest@{self.place.address}:{self.port}/"
 
     def kill(self) -> None:
         """SIGKILL, as soon as the broker has noted which queues it has.
@@ -55,7 +55,8 @@ class RabbitMQ(PrivateServer):
                 (self.home / "plugins" / plugin.name).symlink_to(plugin)
         (self.home / "enabled_plugins").write_text("[].\n")
         (self.home / "rabbitmq.conf").write_text(
-            f"listeners.tcp.1 = 127.0.0.1:{self.port}\ndisk_free_limit.absolute = 10MB\n"
+            f"listeners.tcp.1 = {self.place.address}:{self.port}\n"
+            "loopback_users = none\ndisk_free_limit.absolute = 10MB\n"
         )
 
     def _command(self) -> Sequence[str]:
@@ -87,7 +88,7 @@ class RabbitMQ(PrivateServer):
 
     def _answers(self) -> bool:
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+            with socket.create_connection((self.place.address, self.port), timeout=1) as connection:
                 connection.sendall(b"AMQP\x00\x00\x09\x01")
                 return bool(connection.recv(1))
         except OSError:
