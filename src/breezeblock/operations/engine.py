@@ -44,6 +44,10 @@ Explain = Callable[[Exception], "Failure | float | None"]
 or into None when it is not one that a door raises."""
 
 
+class _OfAnotherRelease(Exception):
+    """A step that this code does not have: whoever has it will take it."""
+
+
 class Engine:
     """Runs the operations of some queues. `start` begins, `close` lets running steps end."""
 
@@ -110,9 +114,7 @@ class Engine:
         if self._closing:
             return
         try:
-            held = await self.store.write(
-                lambda tx: operations.claim(tx, operation_id, queue, self.worker, self.lease)
-            )
+            held = await self.store.write(lambda tx: self._claim(tx, operation_id, queue))
             if held is None:
                 return
             self._hold(held)
@@ -122,9 +124,19 @@ class Engine:
                 await self._fenced(held)
             finally:
                 self._let_go(held)
+        except _OfAnotherRelease as error:
+            log.info("left to another release", operation=operation_id, step=str(error))
         except StoreUnavailable as error:
             # The lease runs out and the step is repeated: effects bear that, and nothing is lost.
             log.warning("database away", operation=operation_id, error=str(error))
+
+    def _claim(self, tx: WriteTx, operation_id: str, queue: str) -> Operation | None:
+        """While a cloud is upgraded, newer processes put work on queues that we serve, too. Raises
+        _OfAnotherRelease for what we do not know, and nothing is claimed."""
+        held = operations.claim(tx, operation_id, queue, self.worker, self.lease)
+        if held is not None and not self.registry.knows(held.workflow, held.step):
+            raise _OfAnotherRelease(f"{held.workflow}.{held.step}")
+        return held
 
     async def _fenced(self, held: Operation) -> None:
         """Another worker carries the work on, or it was cut short: our effect may have come late,
@@ -311,7 +323,8 @@ class Engine:
         if not self._slots:
             return []
         free = [queue for queue, slots in self._slots.items() if not slots.taken]
-        found = await self.store.read(lambda tx: operations.due(tx, free, FOUND_AT_ONCE))
+        known = self.registry.names
+        found = await self.store.read(lambda tx: operations.due(tx, free, known, FOUND_AT_ONCE))
         self._looked_at = time.monotonic()
         fresh = [one for one in found if one[0] not in self._held and one[0] not in self._found]
         return [self._spawn(self._run_found(*one)) for one in fresh]

@@ -124,12 +124,17 @@ class Registry:
 
     def __init__(self, workflows: tuple[Workflow, ...]) -> None:
         self._by_name = {workflow.name: workflow for workflow in workflows}
+        self.names = tuple(self._by_name)
 
     def __getitem__(self, name: str) -> Workflow:
         return self._by_name[name]
 
     def __contains__(self, name: str) -> bool:
         return name in self._by_name
+
+    def knows(self, name: str, step: str) -> bool:
+        """Whether there is such a step: a newer release may have others."""
+        return name in self._by_name and step in self._by_name[name].names
 
     def __iter__(self) -> Any:
         return iter(self._by_name.values())

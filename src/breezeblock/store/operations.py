@@ -286,24 +286,28 @@ def is_held(tx: ReadTx, held: Operation) -> bool:
     return bool(tx.scalar(epoch) == held.epoch)
 
 
-def due(tx: ReadTx, queues: Sequence[str], limit: int) -> list[tuple[str, str]]:
+def due(
+    tx: ReadTx, queues: Sequence[str], workflows: Sequence[str], limit: int
+) -> list[tuple[str, str]]:
     """(id, queue) of open operations that nobody works on and whose time has come: so many of each
-    queue, that a long one cannot hide the others."""
+    queue, that a long one cannot hide the others. None but these workflows': what only another
+    release knows must not hide anything either."""
     if not queues:
         return []
     # Each part is a walk down the index of open operations, which ends after `limit` of them.
-    parts = [_due_on(queue, limit).subquery() for queue in queues]
+    parts = [_due_on(queue, workflows, limit).subquery() for queue in queues]
     statement = sa.union_all(*(sa.select(part.c.id, part.c.queue) for part in parts))
     return [(row.id, row.queue) for row in tx.rows(statement)]
 
 
-def _due_on(queue: str, limit: int) -> sa.Select[tuple[str, str]]:
+def _due_on(queue: str, workflows: Sequence[str], limit: int) -> sa.Select[tuple[str, str]]:
     now = db_now()
     return (
         sa.select(operations.c.id, operations.c.queue)
         .where(
             operations.c.state == OPEN,
             operations.c.queue == queue,
+            operations.c.workflow.in_(workflows),
             operations.c.due_at <= now,
             sa.or_(operations.c.lease_until.is_(None), operations.c.lease_until < now),
         )

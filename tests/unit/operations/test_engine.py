@@ -134,6 +134,35 @@ async def test_a_resource_has_one_open_operation_at_a_time(world: World, engine:
     await world.submit("r")
 
 
+async def test_work_of_another_release_is_left_to_it(world: World, engine: Engine) -> None:
+    """A newer process has opened a workflow, or added a step, that this one does not know."""
+
+    async def ours(run: Run[Data]) -> Outcome:
+        raise AssertionError("only the newer release runs this")
+
+    newer = Workflow("newer", "thing", Data, (ours,), world.workflow.settle_failure)
+    other_step = Workflow("toy", "thing", Data, (ours,), world.workflow.settle_failure)
+    caller = Caller("p", "u", "req-1")
+    left = [
+        await world.store.write(
+            lambda tx, workflow=workflow, resource=resource: submit(
+                tx, workflow, caller, resource, Data(), "first"
+            )
+        )
+        for workflow, resource in ((newer, "a"), (other_step, "b"))
+    ]
+    for ident in left:
+        await engine.run(ident, "first")  # as a message would have it
+    await engine.poll()
+    for ident in left:
+        operation = await world.get(ident)
+        assert operation.is_open and operation.worker is None and operation.epoch == 0
+        assert operation.attempts == 0 and len(operation.trail) == 1
+    assert await world.store.read(lambda tx: operations.due(tx, ["first"], ["toy"], 1)) == [
+        (left[1], "first")
+    ]
+
+
 async def test_a_temporary_error_repeats_the_step(world: World, engine: Engine) -> None:
     world.raises = [TemporaryError("busy", retry_after=0.0)] * 2
     ident = await world.submit()
@@ -336,9 +365,9 @@ async def test_each_queue_is_found_a_share_of(world: World) -> None:
         await world.submit(f"r{number}")
     other = await world.submit("other")
     await world.store.write(lambda tx: _send_to(tx, other, "second", "two"))
-    found = await world.store.read(lambda tx: operations.due(tx, ["first", "second"], 2))
+    found = await world.store.read(lambda tx: operations.due(tx, ["first", "second"], ["toy"], 2))
     assert sorted(queue for _id, queue in found) == ["first", "first", "second"]
-    assert await world.store.read(lambda tx: operations.due(tx, [], 2)) == []
+    assert await world.store.read(lambda tx: operations.due(tx, [], ["toy"], 2)) == []
 
 
 async def test_an_engine_says_that_no_step_of_a_queue_ends(world: World) -> None:
