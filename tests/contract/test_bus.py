@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from breezeblock.bus import Bus, BusUnavailable, handling, open_bus
+from breezeblock.bus import Bus, BusUnavailable, NotHere, handling, open_bus
 from breezeblock.model.errors import InvalidInput
 from tests.contract.buses import (
     HANG_SECONDS,
@@ -233,6 +233,45 @@ class TestBroadcastAndListen:
         await settle()
         assert consumer.got == [b"for one"]
         assert listener.got == [b"for all"]
+
+
+class TestLeaving:
+    async def test_others_get_what_comes_and_what_runs_goes_on(self, service: Service) -> None:
+        topic, leaving, staying = new_topic(), Gate(), Recorder()
+        first, second = await service(), await service()
+        await first.consume(topic, leaving, in_flight=1)
+        await first.publish(topic, b"running")
+        await until(lambda: leaving.inside)
+
+        await first.leave(topic, leaving)
+        await second.consume(topic, staying, in_flight=1)
+        for number in range(3):
+            await first.publish(topic, b"%d" % number)
+
+        await until(lambda: len(staying.got) == 3)
+        assert (leaving.entered, leaving.cancelled) == ([b"running"], [])
+        leaving.open.set()
+        await until(lambda: leaving.left)
+
+    async def test_what_a_handler_does_not_want_another_one_gets(self, service: Service) -> None:
+        topic, refused, other = new_topic(), Recorder(), Recorder()
+        first, second = await service(), await service()
+
+        async def refuse(body: bytes) -> None:
+            await refused(body)
+            await first.leave(topic, refuse)
+            raise NotHere
+
+        await first.consume(topic, refuse, in_flight=1)
+        await first.publish(topic, b"one")
+        await until(lambda: refused.got)
+        await second.consume(topic, other, in_flight=1)
+
+        await until(lambda: other.got)
+        assert refused.got == other.got == [b"one"]
+
+    async def test_whoever_does_not_consume_may_leave(self, bus: Bus) -> None:
+        await bus.leave(new_topic(), Recorder())
 
 
 class TestDepths:

@@ -325,6 +325,9 @@ class _BusDoor(Bus):
     async def consume(self, topic: str, handler: Handler, *, in_flight: int) -> None:
         self._actor.stage.consume(self._actor, topic, handler)
 
+    async def leave(self, topic: str, handler: Handler) -> None:
+        """The stage ends whoever consumes."""
+
     async def listen(self, topic: str, handler: Handler) -> None:
         self._actor.stage.listen(self._actor, topic, handler)
 

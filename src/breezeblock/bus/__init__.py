@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from breezeblock.bus.base import Bus, BusUnavailable, Handler
+from breezeblock.bus.base import Bus, BusUnavailable, Handler, NotHere
 from breezeblock.bus.memory import MemoryBus
 from breezeblock.model.errors import InvalidInput
 
-__all__ = ["Bus", "BusUnavailable", "Handler", "open_bus"]
+__all__ = ["Bus", "BusUnavailable", "Handler", "NotHere", "open_bus"]
 
 
 def open_bus(url: str) -> Bus:

@@ -57,6 +57,14 @@ class AmqpBus(Bus):
     async def consume(self, topic: str, handler: Handler, *, in_flight: int) -> None:
         await self._want(Consumer(topic, handler, in_flight, asyncio.Semaphore(in_flight)))
 
+    async def leave(self, topic: str, handler: Handler) -> None:
+        for one in [*self._wanted]:
+            if isinstance(one, Consumer) and (one.topic, one.handler) == (topic, handler):
+                self._wanted.remove(one)
+                one.left.set()
+                if self._session is not None:
+                    await self._session.leave(one)
+
     async def broadcast(self, topic: str, body: bytes) -> None:
         await self._connected_session().broadcast(topic, body)
 

@@ -12,7 +12,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import aio_pika
 import structlog
@@ -70,6 +70,8 @@ class Consumer:
     handler: Handler
     in_flight: int
     slots: asyncio.Semaphore
+    left: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once he wants no more of them."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -87,7 +89,7 @@ class Session:
         self._url = url
         self._tasks = tasks
         self._connection: AbstractConnection | None = None
-        self._consuming: list[tuple[AbstractQueue, str]] = []
+        self._consuming: dict[Consumer | Listener, tuple[AbstractQueue, str]] = {}
         self._hushed = False
         self._doubt = asyncio.Event()
         self._pulse: asyncio.Task[None] | None = None
@@ -156,7 +158,15 @@ class Session:
         self._hushed = True
         with suppress(BusUnavailable):
             async with _answer_within(ANSWER_SECONDS):
-                for queue, tag in self._consuming:
+                for queue, tag in self._consuming.values():
+                    await queue.cancel(tag)
+
+    async def leave(self, consumer: Consumer) -> None:
+        """Take no more of the consumer's messages."""
+        if consumer in self._consuming:
+            queue, tag = self._consuming.pop(consumer)
+            with suppress(BusUnavailable):
+                async with _answer_within(ANSWER_SECONDS):
                     await queue.cancel(tag)
 
     async def close(self) -> None:
@@ -192,7 +202,9 @@ class Session:
 
         channel = await self._channel(consumer.in_flight)
         queue = await declare_queue(channel, consumer.topic)
-        self._consuming.append((queue, await queue.consume(deliver)))
+        self._consuming[consumer] = (queue, await queue.consume(deliver))
+        if consumer.left.is_set():  # meanwhile
+            await self.leave(consumer)
         return channel
 
     async def _listen(self, listener: Listener) -> AbstractChannel:
@@ -203,17 +215,18 @@ class Session:
         channel = await self._channel(in_flight=0)  # which is: unbounded
         queue = await channel.declare_queue(exclusive=True, auto_delete=True)
         await queue.bind(await declare_exchange(channel, listener.topic))
-        self._consuming.append((queue, await queue.consume(deliver, no_ack=True)))
+        self._consuming[listener] = (queue, await queue.consume(deliver, no_ack=True))
         return channel
 
     async def _work(self, consumer: Consumer, message: AbstractIncomingMessage) -> None:
         async with consumer.slots:
             if self._hushed or self.lost.done():
                 return  # unacknowledged: the broker gives it to somebody
-            await handle(consumer.topic, consumer.handler, message.body)
+            here = not consumer.left.is_set()
+            here = here and await handle(consumer.topic, consumer.handler, message.body)
         try:
             async with _answer_within(ANSWER_SECONDS):
-                await message.ack()
+                await (message.ack() if here else message.nack(requeue=True))
         except BusUnavailable as error:
             log.info("message not acknowledged", topic=consumer.topic, reason=str(error))
 

@@ -23,6 +23,10 @@ class BusUnavailable(Unavailable):
     """The broker is away. The work itself is safe in the database; polling will find it."""
 
 
+class NotHere(Exception):
+    """Raised by a handler that has left its message alone: another consumer shall have it."""
+
+
 class Bus(ABC):
     """Carries wake-ups between services.
 
@@ -52,7 +56,15 @@ class Bus(ABC):
 
         The message is acknowledged after the handler returned, or raised (it is then logged and
         dropped: the handler's work is safe in the database). A process that dies inside a handler
-        leaves the message to another consumer. Lasts until close(), across reconnections.
+        leaves the message to another consumer. Lasts until leave() or close(), across
+        reconnections.
+        """
+
+    @abstractmethod
+    async def leave(self, topic: str, handler: Handler) -> None:
+        """Take no more of the topic's messages; those not begun are for other consumers.
+
+        Running handlers go on, and are cancelled by none but close(). Never raises for the broker.
         """
 
     @abstractmethod

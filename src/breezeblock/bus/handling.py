@@ -11,7 +11,7 @@ from collections.abc import Coroutine
 
 import structlog
 
-from breezeblock.bus.base import Handler
+from breezeblock.bus.base import Handler, NotHere
 
 log = structlog.get_logger(__name__)
 
@@ -26,10 +26,10 @@ class Tasks:
     """The tasks of one bus."""
 
     def __init__(self) -> None:
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[object]] = set()
 
-    def spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
+    def spawn(self, work: Coroutine[None, None, object]) -> None:
+        task: asyncio.Task[object] = asyncio.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
@@ -44,21 +44,27 @@ class Tasks:
         if others := self._others():
             await asyncio.wait(others, timeout=seconds)
 
-    def _others(self) -> set[asyncio.Task[None]]:
+    def _others(self) -> set[asyncio.Task[object]]:
         """Without the caller: a handler may close the bus that runs it."""
         return {task for task in self._running if task is not asyncio.current_task()}
 
 
-async def handle(topic: str, handler: Handler, body: bytes) -> None:
-    """Call the handler; log what it raises. Only a cancelled task gets out by an exception."""
+async def handle(topic: str, handler: Handler, body: bytes) -> bool:
+    """Call the handler; log what it raises. False: the message is for another consumer.
+
+    Only a cancelled task gets out by an exception.
+    """
     try:
         await handler(body)
+    except NotHere:
+        return False
     except asyncio.CancelledError:
         if cancelled():
             raise
         log.exception("handler failed", topic=topic)
     except Exception:
         log.exception("handler failed", topic=topic)
+    return True
 
 
 def cancelled() -> bool:

@@ -61,6 +61,11 @@ class MemoryBus(Bus):
         self._topics[topic].consumers.append(_Consumer(handler, in_flight))
         self._deliver(topic)
 
+    async def leave(self, topic: str, handler: Handler) -> None:
+        consumers = self._topics[topic].consumers
+        for consumer in [one for one in consumers if one.handler == handler]:
+            consumers.remove(consumer)
+
     async def broadcast(self, topic: str, body: bytes) -> None:
         self._require_running()
         for listener in self._topics[topic].listeners:
@@ -91,7 +96,8 @@ class MemoryBus(Bus):
 
     async def _work(self, name: str, consumer: _Consumer, body: bytes) -> None:
         try:
-            await handle(name, consumer.handler, body)
+            if not await handle(name, consumer.handler, body):
+                self._topics[name].waiting.append(body)
         finally:
             consumer.free += 1
             self._deliver(name)
