@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from breezeblock.bus.base import Bus
+from breezeblock.bus.base import Bus, Handler, NotHere
 from breezeblock.model.errors import Failure
 from breezeblock.model.operation import Operation
 from breezeblock.operations.slots import Slots
@@ -79,6 +79,8 @@ class Engine:
         self._held: dict[str, int] = {}
         self._found: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._handlers: dict[str, Handler] = {}
+        self._runs: set[asyncio.Task[Any] | None] = set()
         self._idle = asyncio.Event()
         self._idle.set()
         self._closing = False
@@ -90,6 +92,7 @@ class Engine:
         async def handle(body: bytes) -> None:
             await self._run_in_slot(parse_wake(body), queue)
 
+        self._handlers[queue] = handle
         await self.bus.consume(queue, handle, in_flight=in_flight)
 
     async def start(self) -> None:
@@ -98,32 +101,74 @@ class Engine:
         self._spawn(self._poll_for_ever())
         self._spawn(self._renew_for_ever())
 
-    async def close(self) -> None:
-        """Stop taking work; what is running has a few seconds to end, the rest is taken over."""
+    async def leave(self) -> None:
+        """Take no more work: what comes now is for others. What is running goes on."""
         self._closing = True
+        for queue, handler in self._handlers.items():
+            await self.bus.leave(queue, handler)
+
+    async def close(self) -> None:
+        """Take no more work; what is running has a few seconds to end, the rest is handed over."""
+        await self.leave()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), CLOSE_PATIENCE)
-        for task in list(self._tasks):
+        cut_short = {task for task in self._runs if task and task is not asyncio.current_task()}
+        for task in self._tasks | cut_short:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, *cut_short, return_exceptions=True)
+        await self._hand_over()
+
+    async def _hand_over(self) -> None:
+        """Let others go on at once with what we have not ended, not only when the leases run out.
+
+        A call to storage that a thread still makes cannot be called back. It comes late then, or
+        side by side with the next worker's, which every step bears (law 6), and what it comes to is
+        not recorded: we have left the operation.
+        """
+
+        def release(tx: WriteTx) -> list[str]:
+            left = operations.release_leases(tx, self.worker, list(self._slots))
+            for operation_id, queue in left:
+                tx.wake(queue, operation_id)
+            return [operation_id for operation_id, _queue in left]
+
+        try:
+            for operation_id in await self.store.write(release):
+                log.info("handed over", operation=operation_id)
+        except StoreUnavailable as error:
+            log.warning("not handed over: the leases run out", error=str(error))
 
     # -- one step ------------------------------------------------------------------------------
 
     async def run(self, operation_id: str, queue: str) -> None:
-        """Claim the operation, run its next step, write the outcome. Never raises for the step."""
+        """Claim the operation, run its next step, write the outcome. Never raises for the step.
+
+        Raises NotHere when we take no more work.
+        """
         if self._closing:
-            return
+            raise NotHere
+        task = asyncio.current_task()
+        self._runs.add(task)
+        self._idle.clear()
+        try:
+            await self._claim_and_step(operation_id, queue)
+        finally:
+            self._runs.discard(task)
+            if not self._runs:
+                self._idle.set()
+
+    async def _claim_and_step(self, operation_id: str, queue: str) -> None:
         try:
             held = await self.store.write(lambda tx: self._claim(tx, operation_id, queue))
             if held is None:
                 return
-            self._hold(held)
+            self._held[held.id] = held.epoch
             try:
                 await self._step(held)
             except Fenced:
                 await self._fenced(held)
             finally:
-                self._let_go(held)
+                self._held.pop(held.id, None)
         except _OfAnotherRelease as error:
             log.info("left to another release", operation=operation_id, step=str(error))
         except StoreUnavailable as error:
@@ -151,15 +196,6 @@ class Engine:
             raise
         except Exception:
             log.exception("what came too late was not told", operation=held.id)
-
-    def _hold(self, held: Operation) -> None:
-        self._held[held.id] = held.epoch
-        self._idle.clear()
-
-    def _let_go(self, held: Operation) -> None:
-        self._held.pop(held.id, None)
-        if not self._held:
-            self._idle.set()
 
     async def _step(self, held: Operation) -> None:
         workflow = self.registry[held.workflow]
@@ -329,13 +365,14 @@ class Engine:
         fresh = [one for one in found if one[0] not in self._held and one[0] not in self._found]
         return [self._spawn(self._run_found(*one)) for one in fresh]
 
-    def idle_reason(self, queue: str, patience: float) -> str:
-        """Why work of the queue is not begun though nothing is known to be wrong with it: nobody
-        has been able to look for it, or no step has ended, for `patience` seconds. Mostly ""."""
+    def idle_reason(self, patience: float, queue: str | None = None) -> str:
+        """Why work is not begun: nobody has been able to look for it for `patience` seconds, or
+        none of a queue's steps has ended, if one is named whose steps are short. Mostly ""."""
         unseen = time.monotonic() - self._looked_at
         if unseen > patience + 2 * self.poll_interval:
             return f"It has not been able to look for work for {unseen:.0f} s."
-        stuck = self._slots[queue].stuck_for if queue in self._slots else 0.0
+        slots = self._slots.get(queue) if queue else None
+        stuck = slots.stuck_for if slots else 0.0
         if stuck > patience:
             return f"None of the steps that it may run at a time has ended for {stuck:.0f} s."
         return ""
@@ -343,14 +380,14 @@ class Engine:
     async def _run_found(self, operation_id: str, queue: str) -> None:
         self._found.add(operation_id)
         try:
-            await self._run_in_slot(operation_id, queue)
+            with contextlib.suppress(NotHere):
+                await self._run_in_slot(operation_id, queue)
         finally:
             self._found.discard(operation_id)
 
-    async def _run_in_slot(self, operation_id: str | None, queue: str) -> None:
-        if operation_id is not None:
-            async with self._slots[queue]:
-                await self.run(operation_id, queue)
+    async def _run_in_slot(self, operation_id: str, queue: str) -> None:
+        async with self._slots[queue]:
+            await self.run(operation_id, queue)
 
     async def _poll_for_ever(self) -> None:
         while True:

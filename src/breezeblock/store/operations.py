@@ -352,10 +352,18 @@ def leases_of_host(tx: ReadTx, host: str) -> list[str]:
     return [str(row[0]) for row in tx.rows(statement)]
 
 
-def release_leases(tx: WriteTx, worker: str) -> int:
-    """Free what a worker held that is known to be dead; the next one need not wait."""
-    return tx.run(
+def release_leases(
+    tx: WriteTx, worker: str, queues: Sequence[str] | None = None
+) -> list[tuple[str, str]]:
+    """Free what a worker holds that is dead or leaves (on these queues, if any are named), so that
+    the next one need not wait: (id, queue) of it."""
+    held = [operations.c.state == OPEN, operations.c.worker == worker]
+    if queues is not None:
+        held.append(operations.c.queue.in_(queues))
+    statement = (
         operations.update()
-        .where(operations.c.state == OPEN, operations.c.worker == worker)
+        .where(*held)
         .values(lease_until=None, worker=None)
+        .returning(operations.c.id, operations.c.queue)
     )
+    return [(row.id, row.queue) for row in tx.rows(statement)]

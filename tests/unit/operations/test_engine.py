@@ -27,7 +27,7 @@ from breezeblock.operations.workers import worker_lives, worker_name
 from breezeblock.operations.workflow import Again, Done, Next, Outcome, Registry, Run, Workflow
 from breezeblock.store import operations, schema, tables
 from breezeblock.store.operations import Fenced
-from breezeblock.store.store import Store, WriteTx
+from breezeblock.store.store import Store, Wake, WriteTx
 
 
 class Data(msgspec.Struct, frozen=True):
@@ -316,6 +316,55 @@ async def test_a_lease_is_renewed_while_the_step_runs(world: World) -> None:
     await engine.close()
 
 
+async def test_work_that_does_not_end_is_handed_over_when_a_process_stops(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "CLOSE_PATIENCE", 0.05)
+    leaving, other = world.engine(lease=60), world.engine(lease=60)
+    await leaving.serve("first", in_flight=1)
+    world.hold = asyncio.Event()
+    ident = await world.submit()
+    running = asyncio.create_task(leaving.run(ident, "first"))
+    while not world.did:
+        await asyncio.sleep(0.01)
+    await leaving.close()
+    assert running.cancelled()
+    world.hold = None
+    await other.serve("first", in_flight=1)
+    await world.work(other)
+    assert world.settled == ["one"]
+    assert (await world.get(ident)).epoch == 2
+
+
+async def test_work_that_ends_soon_is_waited_for_when_a_process_stops(world: World) -> None:
+    engine = world.engine()
+    world.hold = asyncio.Event()
+    ident = await world.submit()
+    running = asyncio.create_task(engine.run(ident, "first"))
+    while not world.did:
+        await asyncio.sleep(0.01)
+    closing = asyncio.create_task(engine.close())
+    await asyncio.sleep(0.05)
+    world.hold.set()
+    await closing
+    await running
+    assert world.settled == ["one"]
+
+
+async def test_whoever_stops_leaves_new_work_to_others(world: World) -> None:
+    leaving, staying = world.engine(), world.engine()
+    await leaving.serve("first", in_flight=1)
+    await leaving.leave()
+    ident = await world.submit()
+    await send_wakes(world.bus, [Wake("first", ident)])
+    assert await leaving.poll() == 1
+    assert world.did == []
+    await staying.serve("first", in_flight=1)
+    async with asyncio.timeout(5):
+        while world.settled != ["one"]:
+            await asyncio.sleep(0.01)
+
+
 async def test_a_long_step_keeps_no_other_work_from_being_found(world: World) -> None:
     engine = world.engine(poll=0.01)
     await engine.serve("first", in_flight=2)
@@ -378,21 +427,21 @@ async def test_an_engine_says_that_no_step_of_a_queue_ends(world: World) -> None
     running = asyncio.create_task(engine.poll())
     while not world.did:
         await asyncio.sleep(0.01)
-    assert "has ended" in engine.idle_reason("first", patience=0.0)
-    assert engine.idle_reason("first", patience=60.0) == ""
-    assert engine.idle_reason("second", patience=60.0) == ""
+    assert "has ended" in engine.idle_reason(0.0, "first")
+    assert engine.idle_reason(60.0, "first") == ""
+    assert engine.idle_reason(60.0, "second") == ""
     world.hold.set()
     await running
-    assert engine.idle_reason("first", patience=0.0) == ""
+    assert engine.idle_reason(0.0, "first") == ""
 
 
 async def test_an_engine_says_that_it_cannot_look_for_work(world: World) -> None:
     engine = world.engine(poll=0.0)
     await engine.serve("first", in_flight=1)
     await asyncio.sleep(0.02)
-    assert "look for work" in engine.idle_reason("first", patience=0.01)
+    assert "look for work" in engine.idle_reason(0.01, "first")
     await engine.poll()
-    assert engine.idle_reason("first", patience=5.0) == ""
+    assert engine.idle_reason(5.0, "first") == ""
 
 
 async def test_leases_of_dead_processes_of_this_host_are_freed_at_start(world: World) -> None:
