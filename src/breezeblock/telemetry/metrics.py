@@ -97,6 +97,13 @@ pool_allocated = _gauge(
     "pool_allocated_bytes", "Sizes of our volumes in a pool.", "backend", "pool"
 )
 
+silent_processes = _gauge(
+    "silent_processes",
+    "Other processes of a service that have said nothing for service_down_time.",
+    "binary",
+    "host",
+)
+
 transaction_seconds = _histogram(
     "transaction_seconds",
     "Time of a database transaction, waiting for its turn included.",

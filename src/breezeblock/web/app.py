@@ -11,20 +11,18 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from time import perf_counter
 from typing import Any
 
 import falcon
 import falcon.asgi
 import msgspec
-import structlog
 
 from breezeblock.auth.authenticators import Authenticator, Unauthenticated
 from breezeblock.auth.identity import Identity
 from breezeblock.model.errors import InvalidInput
 from breezeblock.model.idempotency import Answer
 from breezeblock.store.idempotency_keys import Taken
-from breezeblock.web import bodies, openapi, request
+from breezeblock.web import bodies, openapi, request, watching
 from breezeblock.web.answers import answer_of, answer_to
 from breezeblock.web.call import Call, Enforcer
 from breezeblock.web.faults import Fault
@@ -34,12 +32,11 @@ from breezeblock.web.microversion import Version
 from breezeblock.web.routes import Candidates, Entry, Route, Table
 from breezeblock.web.service import Service
 from breezeblock.web.versions import Health, Ready, Versions, WayToVersions
+from breezeblock.web.watching import WatchedApp
 
 Request = falcon.asgi.Request
 Response = falcon.asgi.Response
 AsgiApp = falcon.asgi.App[Request, Response]
-
-_log = structlog.get_logger(__name__)
 
 
 async def always_ready() -> bool:
@@ -64,7 +61,7 @@ def make_app(
     """
     table = routes if isinstance(routes, Table) else Table(routes)
     api = Api(service, table, app, authenticator, policy, idempotency)
-    asgi: AsgiApp = falcon.asgi.App(middleware=[_Front(api)])
+    asgi: AsgiApp = WatchedApp(service.name, middleware=[_Front(api)])
     asgi.resp_options.default_media_type = None  # type: ignore[assignment]
     asgi.add_error_handler(Exception, _outside_of_controllers)
     asgi.add_error_handler(falcon.HTTPError, _outside_of_controllers)
@@ -101,11 +98,11 @@ class _Front:
 
     async def process_request(self, req: Request, resp: Response) -> None:
         context = req.context
-        context.begun = perf_counter()
         context.request_id = f"req-{uuid.uuid4()}"
+        context.global_request_id = request.global_request_id(req.headers_lower)
+        watching.begun(req, context.request_id, context.global_request_id)
         context.path = context.asked_path = req.path
         context.project = None
-        structlog.contextvars.bind_contextvars(request_id=context.request_id)
         resp.set_header("x-openstack-request-id", context.request_id)
         request.refuse_large(req, self._api.service)
         if req.path.startswith(self._prefix) and req.path != self._prefix:
@@ -137,13 +134,7 @@ class _Front:
     async def process_response(
         self, req: Request, resp: Response, _resource: object, _succeeded: bool
     ) -> None:
-        _log.info(
-            "request",
-            method=req.method,
-            path=req.context.path,
-            status=resp.status_code,
-            ms=round((perf_counter() - req.context.begun) * 1000, 2),
-        )
+        watching.answered(self._api.service.name, req, resp)
 
 
 class _Endpoint:
@@ -174,6 +165,7 @@ class _Endpoint:
         params: Mapping[str, str],
     ) -> None:
         api, headers = self._api, req.headers_lower
+        req.context.identity = identity
         version = request.negotiate(api.service, headers, resp)
         request.require_same_project(identity, req.context.project)
         if None in candidates:
@@ -181,6 +173,7 @@ class _Endpoint:
             raw: bytes | msgspec.Raw = await request.read_body(req, api.service)
         else:
             route, raw = _by_action(candidates, version, await request.read_body(req, api.service))
+            req.context.action = route.action
         call = Call(
             app=api.app,
             service=api.service,
@@ -197,7 +190,7 @@ class _Endpoint:
             base_url=request.base_url(req, api.service),
             url_has_project=req.context.project is not None,
             request_id=req.context.request_id,
-            global_request_id=request.global_request_id(headers),
+            global_request_id=req.context.global_request_id,
         )
         if route.policy is not None:
             call.require(route.policy)
