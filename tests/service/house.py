@@ -40,6 +40,7 @@ from breezeblock.store import schema, services, snapshots, volumes
 from breezeblock.store.store import ReadTx, Store, WriteTx
 from breezeblock.store.tables import operations
 from breezeblock.web.app import make_app
+from breezeblock.web.call import Enforcer
 from breezeblock.web.idempotency import Idempotency
 from breezeblock.web.service import block_storage
 from breezeblock.workflows import sweep_backend
@@ -210,6 +211,7 @@ async def open_house(
     directory: Path,
     drivers: Sequence[FakeDriver] | None = None,
     authenticator: Authenticator | None = None,
+    policy: Enforcer = POLICY,
     zones: Iterable[str] = ("nova",),
     database: str = "",
     **settings: Any,
@@ -244,7 +246,7 @@ async def open_house(
         ROUTES,
         app=app,
         authenticator=authenticator or Personas(),
-        policy=POLICY,
+        policy=policy,
         idempotency=Idempotency(store, lease=config.operations.lease, patience=5.0),
     )
     transport = httpx2.ASGITransport(app=asgi)

@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-IMPLIED = {"admin": ("member", "reader"), "member": ("reader",)}
+IMPLIED = {
+    "admin": ("manager", "member", "reader"),
+    "manager": ("member", "reader"),
+    "member": ("reader",),
+}
+"""As Keystone's bootstrap makes them: a token there lists them all anyway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,7 @@ class Identity:
     def with_roles(
         cls, user_id: str, project_id: str, roles: frozenset[str] | set[str], **rest: bool
     ) -> Identity:
-        """An identity whose roles are completed: admin implies member, member implies reader."""
+        """An identity whose roles are completed: `IMPLIED` says by which."""
         full = expand_roles(frozenset(roles))
         flags = {"is_admin": "admin" in full, "is_service": "service" in full} | rest
         return cls(user_id, project_id, full, **flags)
