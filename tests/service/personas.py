@@ -6,18 +6,32 @@ personas that operators have roles for.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import csv
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
+from typing import Any
 
+from breezeblock.auth.identity import Identity
+from breezeblock.auth.policy import Policy
 from tests.service.catalog_fixture import OTHER, PROJECT
+
+
+def facts(name: str) -> list[dict[str, str]]:
+    """A list of facts that is kept beside this file."""
+    with (Path(__file__).parent / name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+WHO = {row["rule"]: row["who_by_default"] for row in facts("policies.tsv")}
+"""Who passes a rule, in the words of the facts: those that follow."""
 
 EVERYBODY = "any authenticated"
 READER = "admin or owner-reader"
 MEMBER = "admin or owner-member"
 ADMINISTRATOR = "admin"
 SERVICE = "admin or service"
-"""Who may do something, in the words of the facts."""
 
 
 @dataclass(frozen=True)
@@ -95,3 +109,14 @@ def verdict(persona: Persona, who: str, *, owned: bool) -> Verdict:
     if owned and persona.is_stranger:
         return Verdict.HIDDEN_OR_REFUSED if who == ADMINISTRATOR else Verdict.HIDDEN
     return Verdict.DONE if persona.role in _ROLES[who] else Verdict.REFUSED
+
+
+class Overridden(Policy):
+    """The default rules, some of which an operator has taken from everybody."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taken: frozenset[str] = frozenset()
+
+    def allows(self, rule: str, identity: Identity, target: Mapping[str, Any]) -> bool:
+        return rule not in self.taken and super().allows(rule, identity, target)

@@ -7,19 +7,15 @@ there, so whoever is allowed gets an answer of success, and nobody else does.
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import pytest
 
 from breezeblock.api.routes import ROUTES
-from breezeblock.auth.identity import Identity
-from breezeblock.auth.policy import Policy
 from breezeblock.auth.rules import ADMIN as ADMIN_RULE
 from breezeblock.auth.rules import DEFAULTS
 from breezeblock.auth.rules import MEMBER as MEMBER_RULE
@@ -33,13 +29,15 @@ from tests.service.personas import (
     EVERYBODY,
     PERSONAS,
     READER,
+    WHO,
+    Overridden,
     Persona,
     Verdict,
+    facts,
     verdict,
 )
 from tests.service.posts import POSTS
 
-HERE = Path(__file__).parent
 OUR_OWN = {"GET /operations": ("message:get_all",), "GET /operations/{}": ("message:get",)}
 """Routes that the reference does not have."""
 OTHER_NAMES = {
@@ -79,22 +77,14 @@ NO_REPLICATION = {"PUT /os-services/failover_host", "PUT /os-services/failover",
 """None of our backends can do this: 400 to those who may ask for it."""
 
 
-def _facts(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-
-
 def _plain(path: str) -> str:
     return re.sub(r"\{\w+\}", "{}", path)
-
-
-WHO = {row["rule"]: row["who_by_default"] for row in _facts(HERE / "policies.tsv")}
 
 
 def _judged_by() -> dict[str, tuple[str, ...]]:
     """The rules of each call; those that hold under a condition only are not among them."""
     found = {}
-    for row in _facts(HERE / "route_rules.tsv"):
+    for row in facts("route_rules.tsv"):
         action = f" ({row['action_key']})" if row["action_key"] else ""
         name = f"{row['method']} {_plain(row['path'])}{action}"
         found[name] = tuple(filter(None, row["rules"].split(" + ")))
@@ -145,17 +135,6 @@ def failures(persona: Persona, route: Route) -> set[int]:
 
 def can_be_repeated(route: Route) -> bool:
     return route.method in ("GET", "PUT") and route.describe() not in CHANGING
-
-
-class Overridden(Policy):
-    """The default rules, some of which an operator has taken from everybody."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.taken: frozenset[str] = frozenset()
-
-    def allows(self, rule: str, identity: Identity, target: Mapping[str, Any]) -> bool:
-        return rule not in self.taken and super().allows(rule, identity, target)
 
 
 @dataclass
