@@ -27,7 +27,7 @@ from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from breezeblock.model.ids import new_id
 from breezeblock.store.store import Store, StoreUnavailable, WriteTx
@@ -35,6 +35,7 @@ from breezeblock.store.tables import volume_types
 
 MIGRATION_LOCK = 0x627A626B
 MIGRATIONS = Path(__file__).parent / "migrations"
+FOLDERS: tuple[Path, ...] = (MIGRATIONS / "versions",)
 LOCK_TIMEOUT = "10s"
 """How long a migration waits for a table that somebody uses. All who come after it wait as long."""
 
@@ -68,11 +69,11 @@ class State(msgspec.Struct, frozen=True):
 class Migrations:
     """The migrations that this code knows, oldest first."""
 
-    def __init__(self, folders: Sequence[Path] = (MIGRATIONS / "versions",)) -> None:
+    def __init__(self, folders: Sequence[Path] = ()) -> None:
         self.config = AlembicConfig()
         self.config.set_main_option("script_location", str(MIGRATIONS))
         self.config.set_main_option("path_separator", "newline")
-        self.config.set_main_option("version_locations", "\n".join(map(str, folders)))
+        self.config.set_main_option("version_locations", "\n".join(map(str, folders or FOLDERS)))
         scripts = ScriptDirectory.from_config(self.config).walk_revisions()
         self._oldest_code: dict[str, str | None] = {
             one.revision: getattr(one.module, "oldest_code", None) for one in scripts
@@ -83,9 +84,13 @@ class Migrations:
     def head(self) -> str:
         return self.revisions[-1]
 
+    def left_behind(self, revision: str) -> str | None:
+        """The oldest code that a migration leaves able to work, where it leaves any behind."""
+        return self._oldest_code[revision]
+
     def oldest_code(self) -> str:
         """The oldest code that may use the newest schema."""
-        said = [self._oldest_code[one] for one in self.revisions]
+        said = [self.left_behind(one) for one in self.revisions]
         return max((FIRST_PROMISE, *(one for one in said if one)), key=self.revisions.index)
 
     def pending(self, revision: str | None) -> tuple[str, ...]:
@@ -154,8 +159,11 @@ def upgrade(
             if state.pending:
                 known.run(connection, state)
             return state.pending
-    except DBAPIError as error:
+    except (OperationalError, InterfaceError) as error:
         raise StoreUnavailable(f"The database cannot be migrated: {_line(error)}") from error
+    except DBAPIError as error:
+        # To wait and try again, as for one that is away, would not help.
+        raise SchemaMismatch(f"the database refuses a migration: {_line(error)}") from error
 
 
 def state(store: Store, migrations: Migrations | None = None) -> State:
