@@ -7,11 +7,14 @@ The AMQP bus runs against a real RabbitMQ; what only a broker can do to it is in
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
 
-from breezeblock.bus import Bus, BusUnavailable, NotHere, handling, open_bus
+from breezeblock.bus import Bus, BusUnavailable, NotHere, base, handling, open_bus
+from breezeblock.bus.amqp_hosts import broker_urls
+from breezeblock.bus.base import DEAD_LETTERS, QueueFull, UnreadableMessage
 from breezeblock.model.errors import InvalidInput
 from tests.contract.buses import (
     HANG_SECONDS,
@@ -274,6 +277,58 @@ class TestLeaving:
         await bus.leave(new_topic(), Recorder())
 
 
+class TestMessagesThatNobodyCanHandle:
+    async def test_what_a_handler_cannot_read_is_a_dead_letter(self, bus: Bus) -> None:
+        topic, seen = new_topic(), Recorder()
+
+        async def read(body: bytes) -> None:
+            await seen(body)
+            if body == b"gibberish":
+                raise UnreadableMessage("It is no wake-up.")
+
+        await bus.consume(topic, read, in_flight=1)
+        before = (await bus.depths())[DEAD_LETTERS]
+        await bus.publish(topic, b"gibberish")
+        await bus.publish(topic, b"fine")
+
+        async def counted() -> bool:
+            return (await bus.depths())[DEAD_LETTERS] == before + 1
+
+        await until_true(counted)
+        await until(lambda: bus.figures.consumed == 1)
+        assert seen.got == [b"gibberish", b"fine"]
+        assert bus.figures.unreadable == 1
+
+
+class TestAQueueThatNobodyConsumes:
+    async def test_it_takes_so_many_messages_and_more_when_somebody_comes(
+        self, bus: Bus, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        topic, late, taken = new_topic(), Recorder(), []
+        monkeypatch.setattr(base, "LONGEST_QUEUE", 5)
+        with pytest.raises(QueueFull):
+            for number in range(100):
+                await bus.publish(topic, b"%d" % number)
+                taken.append(b"%d" % number)
+        dead = (await bus.depths())[DEAD_LETTERS]
+
+        await bus.consume(topic, late, in_flight=1)
+        await until(lambda: len(late.got) >= len(taken))
+
+        async def taken_again() -> bool:
+            with contextlib.suppress(QueueFull):
+                await bus.publish(topic, b"again")
+                return True
+            return False
+
+        await until_true(taken_again)
+        await until(lambda: b"again" in late.got)
+        assert len(taken) >= 5
+        assert set(taken) <= set(late.got)
+        assert (await bus.depths())[DEAD_LETTERS] == dead
+        assert bus.figures.refused >= 1
+
+
 class TestDepths:
     async def test_what_waits_is_counted_for_each_topic_consumed_here(
         self, service: Service
@@ -379,3 +434,30 @@ class TestStartAndClose:
 def test_only_known_schemes_open_a_bus() -> None:
     with pytest.raises(InvalidInput, match="kafka"):
         open_bus("kafka://localhost")
+
+
+@pytest.mark.parametrize(
+    ("url", "brokers"),
+    [
+        ("amqp://u:p@mq/", ["amqp://u:p@mq/"]),
+        (
+            "amqps://u:p%40@mq1,mq2:5673,[2001:db8::3]:1/v%2Fh?cafile=/ca.pem",
+            [
+                "amqps://u:p%40@mq1/v%2Fh?cafile=/ca.pem",
+                "amqps://u:p%40@mq2:5673/v%2Fh?cafile=/ca.pem",
+                "amqps://u:p%40@[2001:db8::3]:1/v%2Fh?cafile=/ca.pem",
+            ],
+        ),
+    ],
+)
+def test_an_amqp_url_may_name_several_brokers(url: str, brokers: list[str]) -> None:
+    assert list(broker_urls(url)) == brokers
+
+
+@pytest.mark.parametrize(
+    "hosts", ["", "mq1,", "mq1:", "mq1:0", "mq1:70000", "mq1:x", "mq 1", "[::1", "::1", "mq1;mq2:5"]
+)
+def test_an_amqp_url_without_a_good_host_is_refused_without_its_password(hosts: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        open_bus(f"amqp://user:secret@{hosts}/")
+    assert "secret" not in str(refused.value)

@@ -13,7 +13,8 @@ from collections.abc import AsyncIterator
 import aio_pika
 import pytest
 
-from breezeblock.bus import Bus, BusUnavailable, amqp_session, handling, open_bus
+from breezeblock.bus import Bus, BusUnavailable, amqp_link, amqp_session, base, handling, open_bus
+from breezeblock.bus.base import QueueFull
 from tests.contract.buses import HANG_SECONDS, Gate, Recorder, Service, new_topic, settle, until
 from tests.engines.rabbitmq import RabbitMQ
 
@@ -174,7 +175,7 @@ class TestABrokerThatFreezes:
     async def test_it_is_noticed_when_nobody_publishes(
         self, broker: RabbitMQ, service: Service, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(amqp_session, "PULSE_SECONDS", 0.5)
+        monkeypatch.setattr(amqp_link, "PULSE_SECONDS", 0.5)
         bus = await service()
 
         broker.pause()
@@ -268,6 +269,39 @@ class TestAServiceThatDies:
         assert (gate.left, heir.got) == ([b"mine"], [])
 
 
+class TestDeadLetters:
+    async def test_what_kills_its_consumers_again_and_again_becomes_one(
+        self, service: Service, operator: aio_pika.abc.AbstractChannel
+    ) -> None:
+        topic, heir = new_topic(), Recorder()
+        bus = await service()
+        await bus.publish(topic, b"poison")
+        queue = await operator.get_queue(f"breezeblock.{topic}")
+        for _ in range(21):
+            message = await next_of(queue)
+            await message.nack(requeue=True)
+
+        dead = await operator.get_queue("breezeblock.dead-letters")
+        found = await next_of(dead)
+        while found.body != b"poison":  # what other tests have left
+            await found.ack()
+            found = await next_of(dead)
+        await found.ack()
+        await bus.consume(topic, heir, in_flight=1)
+        await bus.publish(topic, b"fine")
+
+        await until(lambda: heir.got)
+        assert found.headers["x-first-death-queue"] == f"breezeblock.{topic}"
+        assert heir.got == [b"fine"]
+
+
+async def next_of(queue: aio_pika.abc.AbstractQueue) -> aio_pika.abc.AbstractIncomingMessage:
+    async with asyncio.timeout(HANG_SECONDS):
+        while (message := await queue.get(fail=False)) is None:
+            await asyncio.sleep(0.01)
+    return message
+
+
 class TestTopology:
     async def test_a_topic_is_a_durable_quorum_queue_that_operators_can_watch(
         self, bus: Bus, operator: aio_pika.abc.AbstractChannel
@@ -278,7 +312,14 @@ class TestTopology:
         queue = await operator.declare_queue(
             f"breezeblock.{topic}",
             durable=True,
-            arguments={"x-queue-type": "quorum", "x-delivery-limit": 20},
+            arguments={
+                "x-queue-type": "quorum",
+                "x-delivery-limit": 20,
+                "x-max-length": 10_000,
+                "x-overflow": "reject-publish",
+                "x-dead-letter-exchange": "",
+                "x-dead-letter-routing-key": "breezeblock.dead-letters",
+            },
         )
         message = await queue.get()
         assert message.body == b"one"
@@ -291,7 +332,7 @@ class TestTopology:
     ) -> None:
         monkeypatch.setattr(amqp_session, "RETRY_SECONDS", 0.5)
         sick, healthy, waiting, working = new_topic(), new_topic(), Recorder(), Recorder()
-        await operator.declare_queue(f"breezeblock.{sick}")  # of another kind than ours
+        await operator.declare_queue(f"breezeblock.{sick}", exclusive=True)
         bus = open_bus(rabbitmq.url)
         await bus.consume(sick, waiting, in_flight=1)
         await bus.consume(healthy, working, in_flight=1)
@@ -304,6 +345,46 @@ class TestTopology:
 
         await until(lambda: waiting.got)
         await bus.close()
+
+    async def test_a_queue_of_an_earlier_version_is_used_while_it_is_consumed_then_replaced(
+        self, service: Service, operator: aio_pika.abc.AbstractChannel
+    ) -> None:
+        topic, old, new = new_topic(), Recorder(), Recorder()
+        name = f"breezeblock.{topic}"
+        arguments = {"x-queue-type": "quorum", "x-delivery-limit": 20}
+
+        async def record(message: aio_pika.abc.AbstractIncomingMessage) -> None:
+            await old(message.body)
+            await message.ack()
+
+        queue = await operator.declare_queue(name, durable=True, arguments=arguments)
+        tag = await queue.consume(record)
+        upgraded = await service()
+        await upgraded.publish(topic, b"to the old one")
+        await until(lambda: old.got)
+
+        await queue.cancel(tag)
+        await (await service()).consume(topic, new, in_flight=1)
+        await upgraded.publish(topic, b"to the new one")
+
+        await until(lambda: new.got)
+        with pytest.raises(aio_pika.exceptions.ChannelPreconditionFailed):
+            await operator.declare_queue(name, durable=True, arguments=arguments)
+
+    async def test_a_queue_full_for_one_leaves_others_in_peace(
+        self, bus: Bus, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        full, empty, other = new_topic(), new_topic(), Recorder()
+        await bus.consume(empty, other, in_flight=1)
+        monkeypatch.setattr(base, "LONGEST_QUEUE", 1)
+
+        with pytest.raises(QueueFull):
+            for _ in range(100):
+                await bus.publish(full, b"nobody takes me")
+        await bus.publish(empty, b"take me")
+
+        await until(lambda: other.got)
+        assert bus.connected
 
     async def test_a_consumer_survives_the_deletion_of_its_queue(
         self, bus: Bus, operator: aio_pika.abc.AbstractChannel

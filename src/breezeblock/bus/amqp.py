@@ -9,12 +9,14 @@ deaf.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections.abc import Mapping
 
 import structlog
 
-from breezeblock.bus.amqp_session import Consumer, Listener, Session
+from breezeblock.bus.amqp_hosts import broker_urls, without_password
+from breezeblock.bus.amqp_session import SETUP_SECONDS, Consumer, Listener, Session
 from breezeblock.bus.base import DEAD_LETTERS, Bus, BusUnavailable, Handler
 from breezeblock.bus.handling import Tasks
 
@@ -23,20 +25,26 @@ log = structlog.get_logger(__name__)
 SHORTEST_PAUSE = 0.2
 LONGEST_PAUSE = 4.0
 
+NEXT_BROKER_SECONDS = 4.0
+"""How long one of several brokers may take to answer before the next is tried."""
+
 
 class AmqpBus(Bus):
     """Topics as quorum queues `breezeblock.<topic>`, broadcasts as fanout exchanges of that name.
 
     The URL is amqp:// or amqps://, with TLS files as query parameters (cafile, certfile, keyfile).
+    It may name several nodes of a cluster; one that is away or hangs is left for the next.
     """
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        super().__init__()
+        brokers = broker_urls(url)
+        self._brokers = random.sample(brokers, len(brokers))  # services spread over the nodes
         self._wanted: list[Consumer | Listener] = []
         self._tasks = Tasks()
         self._session: Session | None = None
         self._supervisor: asyncio.Task[None] | None = None
-        self._reason = ""
+        self._reasons: dict[str, str] = {}
 
     async def start(self) -> None:
         if self._supervisor is None:
@@ -52,7 +60,7 @@ class AmqpBus(Bus):
         await self._stop_supervisor()
 
     async def publish(self, topic: str, body: bytes) -> None:
-        await self._connected_session().publish(topic, body)
+        await self._speaking_session().publish(topic, body)
 
     async def consume(self, topic: str, handler: Handler, *, in_flight: int) -> None:
         await self._want(Consumer(topic, handler, in_flight, asyncio.Semaphore(in_flight)))
@@ -66,7 +74,7 @@ class AmqpBus(Bus):
                     await self._session.leave(one)
 
     async def broadcast(self, topic: str, body: bytes) -> None:
-        await self._connected_session().broadcast(topic, body)
+        await self._speaking_session().broadcast(topic, body)
 
     async def listen(self, topic: str, handler: Handler) -> None:
         await self._want(Listener(topic, handler))
@@ -84,6 +92,11 @@ class AmqpBus(Bus):
             raise BusUnavailable("The message broker is away.")
         return self._session
 
+    def _speaking_session(self) -> Session:
+        if self._session is None:
+            self.figures.refused += 1
+        return self._connected_session()
+
     async def _want(self, subscription: Consumer | Listener) -> None:
         """Now if there is a broker, and in every session to come."""
         self._wanted.append(subscription)
@@ -98,25 +111,28 @@ class AmqpBus(Bus):
     async def _supervise(self) -> None:
         clock = asyncio.get_running_loop().time
         pause = SHORTEST_PAUSE
-        while True:
+        for broker in itertools.cycle(self._brokers):
             began = clock()
-            await self._live_one_session()
+            await self._live_one_session(broker)
             if clock() - began > LONGEST_PAUSE:
                 pause = SHORTEST_PAUSE
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))
             pause = min(pause * 2, LONGEST_PAUSE)
 
-    async def _live_one_session(self) -> None:
-        session = Session(self._url, self._tasks)
+    async def _live_one_session(self, broker: str) -> None:
+        session = Session(self._tasks, self.figures)
+        patience = SETUP_SECONDS if len(self._brokers) == 1 else NEXT_BROKER_SECONDS
+        name = without_password(broker)
         try:
-            await session.open()
+            await session.open(broker, patience)
             await self._subscribe_to_all(session)
             self._session = session
-            self._reason = ""
-            log.info("message broker connected")
-            self._away(await session.lost)
+            self._reasons.clear()
+            self.figures.connects += 1
+            log.info("message broker connected", broker=name)
+            self._away(name, await session.lost)
         except BusUnavailable as error:
-            self._away(str(error))
+            self._away(name, str(error))
         finally:
             self._session = None
             await session.close()
@@ -128,8 +144,8 @@ class AmqpBus(Bus):
             served += len(batch)
             await asyncio.gather(*map(session.subscribe, batch))
 
-    def _away(self, reason: str) -> None:
+    def _away(self, broker: str, reason: str) -> None:
         """Say it once, not at each attempt."""
-        if reason != self._reason:
-            log.warning("message broker away", reason=reason)
-        self._reason = reason
+        if reason != self._reasons.get(broker):
+            log.warning("message broker away", broker=broker, reason=reason)
+        self._reasons[broker] = reason

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from breezeblock.model.errors import InvalidInput
 
-HOST = re.compile(r"(\[[0-9A-Fa-f:.%\w]+\]|[^\[\]:/@\s]+)(?::(\d{1,5}))?", re.ASCII)
+HOST = re.compile(r"(\[[0-9A-Fa-f:.%\w]+\]|[\w.-]+)(?::(\d{1,5}))?", re.ASCII)
 
 
 def broker_urls(url: str) -> tuple[str, ...]:

@@ -11,9 +11,15 @@ from collections.abc import Awaitable, Callable
 
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
-from aio_pika.exceptions import AMQPChannelError, ChannelInvalidStateError, PublishError
+from aio_pika.exceptions import (
+    AMQPChannelError,
+    ChannelInvalidStateError,
+    DeliveryError,
+    PublishError,
+)
 
-from breezeblock.bus.amqp_topology import declare_exchange, declare_queue, name_on_broker
+from breezeblock.bus.amqp_topology import declare_exchange, ensure_queue, name_on_broker
+from breezeblock.bus.base import Figures, QueueFull
 
 Attempt = Callable[[AbstractChannel], Awaitable[None]]
 
@@ -21,22 +27,28 @@ Attempt = Callable[[AbstractChannel], Awaitable[None]]
 class Publishing:
     """A channel with publisher confirms, and what is known to be declared."""
 
-    def __init__(self, connection: AbstractConnection) -> None:
+    def __init__(self, connection: AbstractConnection, figures: Figures) -> None:
         self._connection = connection
+        self._figures = figures
         self._opening = asyncio.Lock()
         self._channel: AbstractChannel | None = None
         self._queues: set[str] = set()
         self._exchanges: dict[str, AbstractExchange] = {}
 
     async def to_one(self, topic: str, body: bytes) -> None:
-        """Queue the message; returns when the broker has it on disk."""
+        """Queue the message; returns when the broker has it on disk. Raises QueueFull."""
 
         async def attempt(channel: AbstractChannel) -> None:
             if topic not in self._queues:
-                await declare_queue(channel, topic)
+                await ensure_queue(self._connection, topic)
                 self._queues.add(topic)
             message = Message(body, delivery_mode=DeliveryMode.PERSISTENT)
-            await channel.default_exchange.publish(message, name_on_broker(topic))
+            try:
+                await channel.default_exchange.publish(message, name_on_broker(topic))
+            except PublishError:
+                raise  # it came back: there is no such queue
+            except DeliveryError:
+                raise QueueFull(f"Too many messages wait on {topic} already.") from None
 
         await self._twice(attempt, topic)
 
@@ -60,6 +72,7 @@ class Publishing:
         try:
             await attempt(channel)
         except PublishError:
+            self._figures.returned += 1
             self._queues.discard(topic)
         except (AMQPChannelError, ChannelInvalidStateError):
             if self._channel is channel:

@@ -10,11 +10,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 
 from breezeblock.model.errors import Unavailable
 
 DEAD_LETTERS = "dead-letters"
 """Where messages end that nobody could handle: to be looked at, and thrown away."""
+
+LONGEST_QUEUE = 10_000
+"""Messages that wait on a topic at most; no more are taken then."""
 
 Handler = Callable[[bytes], Awaitable[None]]
 
@@ -23,8 +27,38 @@ class BusUnavailable(Unavailable):
     """The broker is away. The work itself is safe in the database; polling will find it."""
 
 
+class QueueFull(BusUnavailable):
+    """Nobody takes what waits on the topic already."""
+
+
 class NotHere(Exception):
     """Raised by a handler that has left its message alone: another consumer shall have it."""
+
+
+class UnreadableMessage(ValueError):
+    """A handler cannot make sense of a message: it becomes a dead letter."""
+
+
+@dataclass(slots=True)
+class Figures:
+    """What a bus has done since it was made."""
+
+    connects: int = 0
+    """Times that it got a broker; all but the first are reconnections."""
+    published: int = 0
+    """Messages and broadcasts that the broker has confirmed."""
+    returned: int = 0
+    """Messages that came back because their queue had gone; they were sent once more."""
+    unconfirmed: int = 0
+    """Messages and broadcasts given to the broker without an answer: they may be lost."""
+    refused: int = 0
+    """Messages and broadcasts that were not sent: no broker, a blocked one, or a full queue."""
+    consumed: int = 0
+    """Messages that were handled."""
+    redelivered: int = 0
+    """Messages that had been delivered before: their consumer, or its connection, had gone."""
+    unreadable: int = 0
+    """Messages that no handler could make sense of: dead letters."""
 
 
 class Bus(ABC):
@@ -33,6 +67,9 @@ class Bus(ABC):
     A topic is a short dotted name (`scheduler`, `volume.host@backend`, `compute.host`,
     `reply.<process>`). Payloads are small JSON documents.
     """
+
+    def __init__(self) -> None:
+        self.figures = Figures()
 
     @abstractmethod
     async def start(self) -> None:
@@ -48,6 +85,7 @@ class Bus(ABC):
 
         Returns when the broker has it. Raises BusUnavailable at once (never blocks longer than a
         second or two) when the broker is away: the caller carries on, polling finds the work.
+        Raises QueueFull when LONGEST_QUEUE messages wait already.
         """
 
     @abstractmethod
@@ -55,9 +93,9 @@ class Bus(ABC):
         """Have `handler` called for the topic's messages, at most `in_flight` at a time.
 
         The message is acknowledged after the handler returned, or raised (it is then logged and
-        dropped: the handler's work is safe in the database). A process that dies inside a handler
-        leaves the message to another consumer. Lasts until leave() or close(), across
-        reconnections.
+        dropped: the handler's work is safe in the database). One that raised UnreadableMessage is
+        a dead letter. A process that dies inside a handler leaves the message to another consumer.
+        Lasts until leave() or close(), across reconnections.
         """
 
     @abstractmethod

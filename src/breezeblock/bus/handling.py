@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from enum import Enum
 
 import structlog
 
-from breezeblock.bus.base import Handler, NotHere
+from breezeblock.bus.base import Handler, NotHere, UnreadableMessage
 
 log = structlog.get_logger(__name__)
 
@@ -49,22 +50,30 @@ class Tasks:
         return {task for task in self._running if task is not asyncio.current_task()}
 
 
-async def handle(topic: str, handler: Handler, body: bytes) -> bool:
-    """Call the handler; log what it raises. False: the message is for another consumer.
+class Verdict(Enum):
+    """What becomes of a message."""
 
-    Only a cancelled task gets out by an exception.
-    """
+    DONE = "done"
+    FOR_ANOTHER = "for another consumer"
+    DEAD = "dead letter"
+
+
+async def handle(topic: str, handler: Handler, body: bytes) -> Verdict:
+    """Call the handler; log what it raises. Only a cancelled task gets out by an exception."""
     try:
         await handler(body)
     except NotHere:
-        return False
+        return Verdict.FOR_ANOTHER
+    except UnreadableMessage as error:
+        log.warning("unreadable message", topic=topic, reason=str(error), body=body[:200])
+        return Verdict.DEAD
     except asyncio.CancelledError:
         if cancelled():
             raise
         log.exception("handler failed", topic=topic)
     except Exception:
         log.exception("handler failed", topic=topic)
-    return True
+    return Verdict.DONE
 
 
 def cancelled() -> bool:

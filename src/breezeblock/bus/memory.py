@@ -10,8 +10,9 @@ from collections import defaultdict, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from breezeblock.bus.base import DEAD_LETTERS, Bus, BusUnavailable, Handler
-from breezeblock.bus.handling import Tasks, handle
+from breezeblock.bus import base
+from breezeblock.bus.base import DEAD_LETTERS, Bus, BusUnavailable, Handler, QueueFull
+from breezeblock.bus.handling import Tasks, Verdict, handle
 
 
 @dataclass(eq=False, slots=True)
@@ -40,12 +41,14 @@ class MemoryBus(Bus):
     """Topics as queues in memory; handlers run as tasks of the caller's event loop."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._topics: defaultdict[str, _Topic] = defaultdict(_Topic)
         self._tasks = Tasks()
         self._running = False
 
     async def start(self) -> None:
         self._running = True
+        self.figures.connects += 1
 
     async def close(self) -> None:
         self._topics.clear()
@@ -54,7 +57,12 @@ class MemoryBus(Bus):
 
     async def publish(self, topic: str, body: bytes) -> None:
         self._require_running()
-        self._topics[topic].waiting.append(body)
+        waiting = self._topics[topic].waiting
+        if len(waiting) >= base.LONGEST_QUEUE:
+            self.figures.refused += 1
+            raise QueueFull(f"{len(waiting)} messages wait on {topic} already.")
+        waiting.append(body)
+        self.figures.published += 1
         self._deliver(topic)
 
     async def consume(self, topic: str, handler: Handler, *, in_flight: int) -> None:
@@ -68,6 +76,7 @@ class MemoryBus(Bus):
 
     async def broadcast(self, topic: str, body: bytes) -> None:
         self._require_running()
+        self.figures.published += 1
         for listener in self._topics[topic].listeners:
             self._tasks.spawn(handle(topic, listener, body))
 
@@ -76,8 +85,12 @@ class MemoryBus(Bus):
 
     async def depths(self) -> Mapping[str, int]:
         self._require_running()
+        # A dead letter is in the log; here it is only counted.
         consumed = {name: topic for name, topic in self._topics.items() if topic.consumers}
-        return {DEAD_LETTERS: 0} | {name: len(topic.waiting) for name, topic in consumed.items()}
+        return {
+            DEAD_LETTERS: self.figures.unreadable,
+            **{name: len(topic.waiting) for name, topic in consumed.items()},
+        }
 
     @property
     def connected(self) -> bool:
@@ -96,8 +109,13 @@ class MemoryBus(Bus):
 
     async def _work(self, name: str, consumer: _Consumer, body: bytes) -> None:
         try:
-            if not await handle(name, consumer.handler, body):
-                self._topics[name].waiting.append(body)
+            match await handle(name, consumer.handler, body):
+                case Verdict.DONE:
+                    self.figures.consumed += 1
+                case Verdict.FOR_ANOTHER:
+                    self._topics[name].waiting.append(body)
+                case Verdict.DEAD:
+                    self.figures.unreadable += 1
         finally:
             consumer.free += 1
             self._deliver(name)

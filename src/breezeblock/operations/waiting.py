@@ -38,7 +38,7 @@ class Waiter:
         await self.bus.listen(self.topic, self._heard)
 
     async def _heard(self, body: bytes) -> None:
-        event = self._waiting.get(parse_wake(body) or "")
+        event = self._waiting.get(parse_wake(body))
         if event is not None:
             event.set()
 

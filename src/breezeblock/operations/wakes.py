@@ -5,10 +5,12 @@ from __future__ import annotations
 import msgspec
 import structlog
 
-from breezeblock.bus.base import Bus, BusUnavailable
+from breezeblock.bus.base import Bus, BusUnavailable, UnreadableMessage
 from breezeblock.store.store import Wake
 
 log = structlog.get_logger()
+
+_WAKES = msgspec.json.Decoder(dict[str, str])
 
 
 def wake_body(operation_id: str) -> bytes:
@@ -16,13 +18,12 @@ def wake_body(operation_id: str) -> bytes:
     return msgspec.json.encode({"operation": operation_id})
 
 
-def parse_wake(body: bytes) -> str | None:
-    """The operation's id; None for what is no wake-up (a foreign message is dropped)."""
+def parse_wake(body: bytes) -> str:
+    """The operation's id. Raises UnreadableMessage for what is no wake-up."""
     try:
-        return str(msgspec.json.decode(body)["operation"])
-    except (msgspec.DecodeError, KeyError, TypeError):
-        log.warning("not a wake-up", body=body[:200])
-        return None
+        return _WAKES.decode(body)["operation"]
+    except (msgspec.DecodeError, KeyError) as error:
+        raise UnreadableMessage(f"It is no wake-up: {error}") from None
 
 
 async def send_wakes(bus: Bus, wakes: list[Wake]) -> None:
