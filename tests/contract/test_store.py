@@ -13,9 +13,10 @@ import sqlalchemy as sa
 from breezeblock.model.errors import Conflict, OverQuota
 from breezeblock.model.ids import new_id
 from breezeblock.model.operation import Operation
-from breezeblock.store import operations, quotas, schema
-from breezeblock.store.store import ReadTx, Store, Wake, WriteTx
+from breezeblock.store import operations, postgresql, quotas, schema
+from breezeblock.store.store import ReadTx, Store, StoreUnavailable, Wake, WriteTx
 from breezeblock.store.tables import quota_usages
+from tests.engines.postgres import Postgres
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -171,6 +172,33 @@ async def test_a_caller_who_gives_up_does_not_harm_the_store(store: Store) -> No
     await asyncio.gather(*waiting, return_exceptions=True)
     await store.write(charge("p", 1))
     assert used(store, "p") == 1
+
+
+async def test_a_process_frozen_in_a_transaction_does_not_hold_up_others_for_long(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgresql, "IDLE_IN_TRANSACTION_MILLISECONDS", 500)
+    url = postgres.create_database(f"store_{new_id().replace('-', '')[:12]}")
+    frozen, other = Store(url), Store(url)
+    schema.upgrade(frozen)
+    await other.write(charge("p", 1))
+    inside, thawed = threading.Event(), threading.Event()
+
+    def freezes(tx: WriteTx) -> None:
+        charge("p", 1)(tx)
+        inside.set()
+        thawed.wait(60)
+
+    late = asyncio.create_task(frozen.write(freezes))
+    await asyncio.to_thread(inside.wait, 60)
+    async with asyncio.timeout(30):
+        await other.write(charge("p", 1))
+    thawed.set()
+    with pytest.raises(StoreUnavailable):
+        await late
+    assert used(other, "p") == 2
+    frozen.close()
+    other.close()
 
 
 async def test_the_limit_of_the_project_goes_before_the_default_class(store: Store) -> None:

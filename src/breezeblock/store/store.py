@@ -32,6 +32,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, Operation
 
 from breezeblock.model.errors import Unavailable
 from breezeblock.store.clock import db_now
+from breezeblock.store.postgresql import pooled_engine
 
 T = TypeVar("T")
 
@@ -272,7 +273,7 @@ class Store:
         self.url = url
         self.is_sqlite = url.startswith("sqlite")
         self.on_commit: Callable[[list[Wake]], Awaitable[None]] | None = None
-        self._engine = _sqlite_engine(url) if self.is_sqlite else _pooled_engine(url, threads)
+        self._engine = _sqlite_engine(url) if self.is_sqlite else pooled_engine(url, threads)
         self._writer: _SqliteWriter | _PooledWriter = (
             _SqliteWriter(self._engine) if self.is_sqlite else _PooledWriter(self._engine, threads)
         )
@@ -325,23 +326,6 @@ def _translated(error: BaseException) -> BaseException:
         if state is not None and state[:2] in ("57", "08", "53"):
             return StoreUnavailable("The database is not ready at the moment.")
     return error
-
-
-def _pooled_engine(url: str, threads: int) -> Engine:
-    return sa.create_engine(
-        url,
-        pool_size=2 * threads,
-        max_overflow=4,
-        pool_timeout=10,
-        pool_pre_ping=True,
-        connect_args={
-            "connect_timeout": 5,
-            "keepalives_idle": 5,
-            "keepalives_interval": 2,
-            "keepalives_count": 3,
-            "tcp_user_timeout": 10_000,
-        },
-    )
 
 
 def _sqlite_engine(url: str) -> Engine:
