@@ -12,11 +12,13 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
 import msgspec
 import structlog
+from opentelemetry.trace import Span
 
 from breezeblock.bus.base import Bus, Handler, NotHere
 from breezeblock.model.errors import Failure
@@ -28,6 +30,7 @@ from breezeblock.operations.workflow import Again, Done, Failed, Next, Outcome, 
 from breezeblock.store import operations
 from breezeblock.store.operations import Fenced
 from breezeblock.store.store import Store, StoreUnavailable, Wake, WriteTx
+from breezeblock.telemetry import metrics, tracing
 
 log = structlog.get_logger()
 
@@ -163,12 +166,13 @@ class Engine:
             if held is None:
                 return
             self._held[held.id] = held.epoch
-            try:
-                await self._step(held)
-            except Fenced:
-                await self._fenced(held)
-            finally:
-                self._held.pop(held.id, None)
+            with structlog.contextvars.bound_contextvars(**_ids(held)):
+                try:
+                    await self._step(held)
+                except Fenced:
+                    await self._fenced(held)
+                finally:
+                    self._held.pop(held.id, None)
         except _OfAnotherRelease as error:
             log.info("left to another release", operation=operation_id, step=str(error))
         except StoreUnavailable as error:
@@ -186,7 +190,8 @@ class Engine:
     async def _fenced(self, held: Operation) -> None:
         """Another worker carries the work on, or it was cut short: our effect may have come late,
         after what was recorded. Whoever knows what that can leave behind is told."""
-        log.info("fenced", operation=held.id, workflow=held.workflow, epoch=held.epoch)
+        log.info("fenced", workflow=held.workflow, step=held.step)
+        metrics.fenced_writes.labels(held.workflow).inc()
         overtaken = self.overtaken
         if overtaken is None:
             return
@@ -195,24 +200,27 @@ class Engine:
         except StoreUnavailable:
             raise
         except Exception:
-            log.exception("what came too late was not told", operation=held.id)
+            log.exception("what came too late was not told")
 
     async def _step(self, held: Operation) -> None:
         workflow = self.registry[held.workflow]
         began = time.monotonic()
-        with structlog.contextvars.bound_contextvars(
-            request_id=held.request_id, operation=held.id, epoch=held.epoch
-        ):
+        with _traced(held) as span:
             outcome = await self._outcome(held)
+            seconds = round(time.monotonic() - began, 6)
             entry = {
                 "step": held.step,
                 "queue": held.queue,
                 "worker": self.worker,
-                "seconds": round(time.monotonic() - began, 6),
+                "seconds": seconds,
                 "epoch": held.epoch,
             }
             outcome = await self._write(held, outcome, entry)
-            log.info("step", workflow=workflow.name, **entry, outcome=type(outcome).__name__)
+            came_to = type(outcome).__name__
+            log.info("step", workflow=workflow.name, **entry, outcome=came_to)
+            metrics.step_seconds.labels(workflow.name, held.step, came_to.lower()).observe(seconds)
+            if isinstance(outcome, Failed):
+                tracing.failed(span, outcome.failure.code)
         if isinstance(outcome, Again) and outcome.after > 0:
             self._spawn(self._wake_later(outcome.queue or held.queue, held.id, outcome.after))
 
@@ -335,7 +343,7 @@ class Engine:
                 return False
             entry = {"step": held.step, "queue": held.queue, "worker": self.worker, "sweep": True}
             self._record(tx, held, outcome, entry)
-            log.info("swept", operation=held.id, outcome=type(outcome).__name__)
+            log.info("swept", **_ids(held), outcome=type(outcome).__name__)
             return True
 
         return await self.store.write(settle)
@@ -431,6 +439,20 @@ class Engine:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
             log.error("work failed", exc_info=error)
+
+
+def _ids(held: Operation) -> dict[str, str | int]:
+    """What each line of the log says that belongs to an operation."""
+    return {"request_id": held.request_id, "operation": held.id, "epoch": held.epoch}
+
+
+def _traced(held: Operation) -> AbstractContextManager[Span | None]:
+    """Within, all is part of the trace of the request which submitted the operation."""
+    return tracing.step(
+        f"{held.workflow} {held.step}",
+        held.trail[0].get("trace") if held.trail else None,
+        {f"breezeblock.{name}": value for name, value in _ids(held).items()},
+    )
 
 
 def _renew(tx: WriteTx, held: list[tuple[str, int]], lease: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -11,6 +12,7 @@ from breezeblock.model.operation import Operation
 from breezeblock.operations.workflow import Workflow
 from breezeblock.store import operations
 from breezeblock.store.store import WriteTx
+from breezeblock.telemetry import tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +57,17 @@ def submit(
         queue=queue,
         data=msgspec.to_builtins(data),
         reply_to=caller.reply_to,
-        trail=[{"event": "accepted", "step": "api", "at": tx.clock()}],
+        trail=[_accepted(tx)],
     )
     operations.insert(tx, operation, delay=delay)
     if not delay:
         tx.wake(queue, operation.id)
     return operation.id
+
+
+def _accepted(tx: WriteTx) -> dict[str, Any]:
+    """The trail's first entry; whose trace the work belongs to, where there is one."""
+    trace = tracing.traceparent()
+    return {"event": "accepted", "step": "api", "at": tx.clock()} | (
+        {"trace": trace} if trace else {}
+    )

@@ -6,7 +6,7 @@ touches no row, and `Fenced` tells the late worker that somebody else carries th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ from breezeblock.model.operation import Operation
 from breezeblock.store.clock import db_now
 from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.store.tables import OPEN, operations
+from breezeblock.telemetry import metrics
 
 TRAIL_LENGTH = 200
 TRAIL_BEGINS = 20
@@ -143,7 +144,19 @@ def claim(
     taken = tx.first(
         _CLAIM, claimed_id=operation_id, claimed_queue=queue, claimer=worker, lease=lease
     )
-    return _operation(taken) if taken else None
+    if taken is None:
+        return None
+    held = _operation(taken)
+    if _was_left(held):
+        tx.after_commit(metrics.lease_takeovers.labels(held.workflow).inc)
+    return held
+
+
+def _was_left(held: Operation) -> bool:
+    """Whether the worker before this one has not ended its step: each that does says its epoch."""
+    last = held.trail[-1] if held.trail else {}
+    ended = 0 if last.get("event") == "accepted" else last.get("epoch")
+    return ended is not None and held.epoch > ended + 1
 
 
 def take_over(tx: WriteTx, operation_id: str, worker: str, lease: float) -> Operation | None:
@@ -175,6 +188,19 @@ def advance(tx: WriteTx, held: Operation, entry: dict[str, Any], **changes: Any)
     where = {"held_id": held.id, "held_epoch": held.epoch}
     if not tx.update(_HELD, where, values):
         raise Fenced(held.id)
+    if "state" in changes:
+        _count_end(tx, held.workflow, held.opened_at, changes)
+
+
+def _count_end(tx: WriteTx, workflow: str, opened_at: float, changes: Mapping[str, Any]) -> None:
+    outcome, failure, seconds = changes["state"], changes.get("failure"), tx.clock() - opened_at
+
+    def count() -> None:
+        metrics.operation_seconds.labels(workflow, outcome).observe(seconds)
+        if failure:
+            metrics.operation_failures.labels(workflow, failure["code"]).inc()
+
+    tx.after_commit(count)
 
 
 def _bounded(trail: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -247,8 +273,9 @@ def forget_answers(tx: WriteTx, workflow: str, *, older_than: float) -> None:
 
 
 def release(tx: WriteTx, held: Operation) -> None:
-    """Let go without having done anything."""
-    tx.run(_fenced(held.id, held.epoch).values(lease_until=None, worker=None))
+    """Let go, in the transaction that took it, without having done anything."""
+    as_before = {"epoch": held.epoch - 1, "attempts": held.attempts - 1}
+    tx.run(_fenced(held.id, held.epoch).values(lease_until=None, worker=None, **as_before))
 
 
 def _fenced(operation_id: str, epoch: int) -> sa.Update:
@@ -274,8 +301,13 @@ def _end(tx: WriteTx, operation_id: str, **values: Any) -> bool:
     statement = operations.update().where(
         operations.c.id == operation_id, operations.c.state == OPEN
     )
-    values |= {"ended_at": db_now(), "epoch": operations.c.epoch + 1}
-    return bool(tx.run(statement.values(values)))
+    bumped = {"ended_at": db_now(), "epoch": operations.c.epoch + 1}
+    ended = tx.first(
+        statement.values(values | bumped).returning(operations.c.workflow, operations.c.opened_at)
+    )
+    if ended is not None:
+        _count_end(tx, ended.workflow, ended.opened_at, values)
+    return ended is not None
 
 
 def is_held(tx: ReadTx, held: Operation) -> bool:

@@ -9,7 +9,8 @@ its own and commits them together, so that many callers share one flush to disk.
 pool of threads runs transactions side by side; conditional updates and unique indexes keep them
 honest (design, section 4).
 
-Wake-ups that a transaction asks for (`tx.wake`) are sent after it has committed, never before.
+Wake-ups that a transaction asks for (`tx.wake`) are sent after it has committed, never before. What
+it logs, or submits, belongs to the request or operation of whoever calls.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
+from time import perf_counter
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -33,8 +36,10 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, Operation
 from breezeblock.model.errors import Unavailable
 from breezeblock.store.clock import db_now
 from breezeblock.store.postgresql import pooled_engine
+from breezeblock.telemetry import metrics
 
 T = TypeVar("T")
+Tx = TypeVar("Tx")
 
 
 class StoreUnavailable(Unavailable):
@@ -119,6 +124,7 @@ class WriteTx(ReadTx):
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
         self.wakes: list[Wake] = []
+        self.told: list[Callable[[], None]] = []
         self.now: datetime = datetime.now(UTC).replace(tzinfo=None)
 
     def run(self, statement: Executable, **parameters: Any) -> int:
@@ -156,11 +162,19 @@ class WriteTx(ReadTx):
         """Have a wake-up sent after the commit."""
         self.wakes.append(Wake(topic, operation_id, everyone))
 
+    def after_commit(self, tell: Callable[[], None]) -> None:
+        """Have this called after the commit: for what is to be counted once it is true."""
+        self.told.append(tell)
+
+
+_Result = tuple[Any, WriteTx]
+"""What the function returned, and what it asked to be done after the commit."""
+
 
 @dataclass(slots=True)
 class _Job:
     fn: Callable[[WriteTx], Any]
-    future: Future[tuple[Any, list[Wake]]] = field(default_factory=Future)
+    future: Future[_Result] = field(default_factory=Future)
 
 
 class _SqliteWriter:
@@ -174,7 +188,7 @@ class _SqliteWriter:
         self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, fn: Callable[[WriteTx], Any]) -> Future[tuple[Any, list[Wake]]]:
+    def submit(self, fn: Callable[[WriteTx], Any]) -> Future[_Result]:
         job = _Job(fn)
         self._jobs.put(job)
         return job.future
@@ -217,14 +231,14 @@ class _SqliteWriter:
                 job.future.set_result(outcome)
 
 
-_Outcome = tuple[Any, list[Wake]] | BaseException
+_Outcome = _Result | BaseException
 
 
 def _run_one(connection: Connection, job: _Job, *, alone: bool) -> _Outcome:
     """Run a function in a savepoint; one that is alone in its transaction needs none."""
     tx = WriteTx(connection)
     if alone:
-        return job.fn(tx), tx.wakes
+        return job.fn(tx), tx
     savepoint = connection.begin_nested()
     try:
         result = job.fn(tx)
@@ -232,7 +246,7 @@ def _run_one(connection: Connection, job: _Job, *, alone: bool) -> _Outcome:
         savepoint.rollback()
         return error
     savepoint.commit()
-    return result, tx.wakes
+    return result, tx
 
 
 class _PooledWriter:
@@ -244,23 +258,24 @@ class _PooledWriter:
         self._engine = engine
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="store-write")
 
-    def submit(self, fn: Callable[[WriteTx], Any]) -> Future[tuple[Any, list[Wake]]]:
+    def submit(self, fn: Callable[[WriteTx], Any]) -> Future[_Result]:
         return self._pool.submit(self._transaction, fn)
 
     def close(self) -> None:
         self._pool.shutdown(wait=True)
 
-    def _transaction(self, fn: Callable[[WriteTx], Any]) -> tuple[Any, list[Wake]]:
+    def _transaction(self, fn: Callable[[WriteTx], Any]) -> _Result:
         for left in reversed(range(self.TRIES)):
             try:
                 with self._engine.begin() as connection:
                     tx = WriteTx(connection)
                     result = fn(tx)
-                return result, tx.wakes
+                return result, tx
             except DBAPIError as error:
                 # A deadlock victim or a serialisation failure did nothing; `fn` reads all it
                 # needs inside, so running it again is the whole cure.
                 if left and getattr(error.orig, "sqlstate", None) in ("40001", "40P01"):
+                    metrics.transaction_retries.inc()
                     continue
                 raise _translated(error) from error
         raise AssertionError("unreachable")
@@ -291,15 +306,22 @@ class Store:
 
         Raises what `fn` raises (then nothing was written), or StoreUnavailable.
         """
-        result, wakes = await asyncio.wrap_future(self._writer.submit(fn))
-        if wakes and self.on_commit is not None:
-            await self.on_commit(wakes)
+        began = perf_counter()
+        result, tx = await asyncio.wrap_future(self._writer.submit(_in_context(fn)))
+        metrics.writes.observe(perf_counter() - began)
+        for tell in tx.told:
+            tell()
+        if tx.wakes and self.on_commit is not None:
+            await self.on_commit(tx.wakes)
         return result  # type: ignore[no-any-return]
 
     async def read(self, fn: Callable[[ReadTx], T]) -> T:
         """Run `fn` on one consistent view of the database. Raises StoreUnavailable."""
+        began = perf_counter()
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._readers, self._read, fn)
+        found = await loop.run_in_executor(self._readers, self._read, _in_context(fn))
+        metrics.reads.observe(perf_counter() - began)
+        return found
 
     def _read(self, fn: Callable[[ReadTx], T]) -> T:
         try:
@@ -312,6 +334,12 @@ class Store:
         self._writer.close()
         self._readers.shutdown(wait=True)
         self._engine.dispose()
+
+
+def _in_context(fn: Callable[[Tx], T]) -> Callable[[Tx], T]:
+    """The function as part of the request or operation that calls us, on whatever thread."""
+    context = copy_context()
+    return lambda tx: context.run(fn, tx)
 
 
 def _translated(error: BaseException) -> BaseException:

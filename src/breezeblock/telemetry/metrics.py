@@ -8,14 +8,11 @@ time of a scrape (open operations, queues, the bus) belongs to one service and i
 Labels come from what is declared (routes, workflows, steps, drivers' methods) or configured
 (backends, pools), never from what a client sends: no ids, no projects. So the number of series is
 bounded by the deployment, not by its use.
-
-Whoever counts on a hot path asks the functions here, which keep the series of each set of labels.
 """
 
 from __future__ import annotations
 
 import platform
-from functools import cache
 from importlib.metadata import version
 
 from prometheus_client import (
@@ -75,7 +72,9 @@ step_seconds = _histogram(
     "step_seconds", "Time that a step of a workflow took.", SLOW, "workflow", "step", "outcome"
 )
 lease_takeovers = _counter(
-    "lease_takeovers", "Operations taken over from a worker that fell silent.", "workflow"
+    "lease_takeovers",
+    "Operations taken over from a worker that did not end its step: it died, hung or was stopped.",
+    "workflow",
 )
 fenced_writes = _counter(
     "fenced_writes", "Outcomes refused because another worker had gone on.", "workflow"
@@ -115,7 +114,4 @@ transaction_retries = _counter(
 )
 
 
-@cache
-def transactions(kind: str) -> Histogram:
-    """The series of reading (`read`) or writing (`write`) transactions."""
-    return transaction_seconds.labels(kind)
+reads, writes = transaction_seconds.labels("read"), transaction_seconds.labels("write")
