@@ -14,7 +14,7 @@ from pathlib import Path
 from sqlalchemy.exc import DBAPIError
 
 from breezeblock.config import Config
-from breezeblock.doctor import backends, compute, database
+from breezeblock.doctor import backends, compute, database, processes
 from breezeblock.doctor.backends import Answer
 from breezeblock.doctor.findings import Diagnosis, Finding
 from breezeblock.store.store import Store, StoreUnavailable
@@ -53,9 +53,10 @@ class Visit:
         await database.repair(self.store, self.config, usage, self.patience)
 
     async def _rows(self) -> list[Finding]:
+        down_time = self.config.service_down_time
         found = await database.examine(self.store, self.config)
+        found += await processes.examine(self.store, down_time)
         if self.compute is not None:
-            down_time = self.config.service_down_time
             found += await compute.examine(self.compute, self.store, down_time)
         return found
 

@@ -7,13 +7,14 @@ on threads of the backend's own, so many at a time, and a slow backend cannot ho
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
-from breezeblock.drivers.base import BackendConfig, BackendStats, Driver
+from breezeblock.drivers.base import BackendConfig, BackendStats, Driver, StillWorking
 
 T = TypeVar("T")
 
@@ -36,6 +37,8 @@ class Backend:
         self.availability_zone = availability_zone
         self.threads = threads
         self.ready = False
+        self.answered_at = float("-inf")
+        """When a call last succeeded, or was at work still, by the monotonic clock."""
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=f"driver-{driver.config.name}")
 
     @classmethod
@@ -57,7 +60,15 @@ class Backend:
         What it logs has the request and operation of whoever calls.
         """
         loop, context = asyncio.get_running_loop(), copy_context()
-        return await loop.run_in_executor(self._pool, lambda: context.run(method, *args, **kwargs))
+        try:
+            answer = await loop.run_in_executor(
+                self._pool, lambda: context.run(method, *args, **kwargs)
+            )
+        except StillWorking:
+            self.answered_at = time.monotonic()
+            raise
+        self.answered_at = time.monotonic()
+        return answer
 
     async def setup(self) -> None:
         """Connect to the storage. Raises DriverError; may be tried again."""

@@ -11,9 +11,10 @@ import msgspec
 class Service(msgspec.Struct, frozen=True, kw_only=True):
     """A scheduler, or one backend of a volume service (host is then host@backend).
 
-    `up`: it has reported lately, and a report is only made after work or a self-test succeeded.
-    `log_level` is what it said at its last report, `log_level_wanted` what it takes over at its
-    next one.
+    `up`: one of its processes has reported lately, and a report is only made after work or a
+    self-test succeeded. `disabled` and `frozen` are the operator's: nothing new is placed on
+    either, and what is on a frozen backend is neither deleted nor taken snapshots of. `log_level`
+    is what it said at its last report, `log_level_wanted` what it takes over at its next one.
     """
 
     id: str
@@ -30,6 +31,33 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     log_level: str | None = None
     log_level_wanted: str | None = None
     updated_at: datetime | None = None
+
+    @property
+    def out_of_scheduling(self) -> bool:
+        """What is shown as disabled: whatever an operator has kept new work from."""
+        return self.disabled or self.frozen
+
+    @property
+    def out_because(self) -> str | None:
+        """The operator's reason for disabling it; without one, that it is frozen."""
+        return self.disabled_reason or ("frozen" if self.frozen else None)
+
+
+class ServiceProcess(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the processes behind a service. `works`: whether its last test or work succeeded.
+
+    `remark` says why it does not, or what else an operator should know. `silent`: it has said
+    nothing lately, as a process does that was killed, frozen or cut off; one that stops in an
+    orderly way is not listed any more.
+    """
+
+    binary: str
+    host: str
+    process: str
+    works: bool
+    reported_at: float
+    silent: bool
+    remark: str | None = None
 
 
 def is_on(service_host: str, host: str) -> bool:

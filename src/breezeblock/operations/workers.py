@@ -17,6 +17,11 @@ def worker_lives(worker: str) -> bool:
     return _process_start(int(pid)) == start
 
 
+def worker_of_host_is_dead(worker: str, host: str) -> bool:
+    """Whether a worker was of this host and runs no more; of others nobody here can tell."""
+    return worker.startswith(f"{host}:") and not worker_lives(worker)
+
+
 def _process_start(pid: int) -> str:
     """The kernel's start time of a process (field 22 of its stat), "" when there is none."""
     try:

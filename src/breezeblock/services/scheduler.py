@@ -8,17 +8,16 @@ reads why (design, law 3).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 
 import structlog
 
-from breezeblock import log_level
 from breezeblock.config import Config, ConfigError
 from breezeblock.operations.engine import Engine
 from breezeblock.operations.sweep import end_overdue, move_on_stranded
 from breezeblock.scheduler.registry import load_filters, load_weighers
-from breezeblock.store import idempotency_keys, messages, services
-from breezeblock.store.store import Store, StoreUnavailable, WriteTx
+from breezeblock.services.reporting import Reporter
+from breezeblock.store import idempotency_keys, messages
+from breezeblock.store.store import Store, StoreUnavailable
 from breezeblock.workflows.doors import SCHEDULER, Scheduling
 
 log = structlog.get_logger()
@@ -48,6 +47,13 @@ class SchedulerService:
         self.store = store
         self.engine = engine
         self.config = config
+        self._reporter = Reporter(
+            engine,
+            SERVICE,
+            config.hostname,
+            config.availability_zone,
+            down_time=config.service_down_time,
+        )
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -58,18 +64,13 @@ class SchedulerService:
         if self._task:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        with contextlib.suppress(StoreUnavailable):
-            host = self.config.hostname
-            await self.store.write(lambda tx: services.withdraw(tx, SERVICE, host))
+        await self._reporter.withdraw()
 
     async def _report_and_sweep(self) -> None:
-        zone = self.config.availability_zone
-        host = self.config.hostname
+        await self._reporter.begin()
         while True:
             try:
-                wanted = await self.store.write(lambda tx: _report(tx, host, zone))
-                if wanted is not None:
-                    log_level.change(wanted)
+                await self._report()
                 await self.store.write(messages.forget_expired)
                 await self.store.write(idempotency_keys.forget_expired)
                 await end_overdue(self.engine, self.config.operations.deadline)
@@ -80,8 +81,12 @@ class SchedulerService:
                 log.exception("sweep failed")
             await asyncio.sleep(self.config.report_interval)
 
-
-def _report(tx: WriteTx, host: str, zone: str) -> str | None:
-    """That it works, and how much it logs; the log level that it shall take over, if any."""
-    services.report(tx, SERVICE, host, zone)
-    return services.report_log_level(tx, SERVICE, host, log_level.current())
+    async def _report(self) -> None:
+        """Say that it works, once it has shown that it could: the pools can be read, work can be
+        looked for, and none of it is stuck. Raises StoreUnavailable."""
+        await self.engine.doors.pools.pools()
+        if reason := self.engine.idle_reason(self._reporter.patience, SCHEDULER):
+            log.error("no scheduling", reason=reason)
+            await self._reporter.trouble(reason)
+        else:
+            await self._reporter.works()

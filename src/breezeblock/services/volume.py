@@ -1,24 +1,25 @@
 """The volume service: serves backends, each with a queue of its own, and reports their pools.
 
-A backend counts as up because its driver has just answered a self-test, not because a timer lives.
+A backend counts as up because its driver has just answered a self-test, or because work on it has
+succeeded, not because a timer lives. A test that is not answered holds up no other backend's.
 With each report it sees to it that the next inventory sweep of the backend is planned.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable
-from functools import partial
+import time
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import structlog
 
-from breezeblock import log_level
 from breezeblock.config import Config, ConfigError
 from breezeblock.drivers.backend import Backend
 from breezeblock.drivers.base import BackendConfig
 from breezeblock.operations.engine import Engine
+from breezeblock.services.reporting import Reporter
 from breezeblock.store import services
 from breezeblock.store.store import Store, StoreUnavailable, WriteTx
 from breezeblock.workflows import sweep_backend
@@ -53,7 +54,10 @@ def open_backends(config: Config) -> dict[str, Backend]:
 
 
 class VolumeService:
-    """Keeps the backends connected and reported, and takes their work off the queues."""
+    """Keeps the backends connected and reported, and takes their work off the queues.
+
+    `troubles` says which backends cannot take work now, and why.
+    """
 
     def __init__(
         self,
@@ -62,6 +66,8 @@ class VolumeService:
         backends: dict[str, Backend],
         report_interval: float,
         inventory_interval: float,
+        *,
+        down_time: float = 60.0,
     ) -> None:
         self.store = store
         self.engine = engine
@@ -69,6 +75,12 @@ class VolumeService:
         self.report_interval = report_interval
         self.inventory_interval = inventory_interval
         self.troubles: dict[str, str] = dict.fromkeys(backends, "It is not set up yet.")
+        self._reporters = {
+            name: Reporter(
+                engine, services.VOLUME, name, backend.availability_zone, down_time=down_time
+            )
+            for name, backend in backends.items()
+        }
         self._serving: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -76,13 +88,19 @@ class VolumeService:
         """Begin to serve every backend; one that is away does not hold up the others."""
         self._tasks = [asyncio.create_task(self._serve(one)) for one in self.backends.values()]
 
-    async def close(self) -> None:
+    async def withdraw(self) -> None:
+        """Say that no more work is taken here; what runs may go on."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        for reporter in self._reporters.values():
+            await reporter.withdraw()
+
+    async def close(self) -> None:
+        if self._tasks:
+            await self.withdraw()
         for backend in self.backends.values():
-            with contextlib.suppress(StoreUnavailable):
-                await self.store.write(partial(_withdraw, name=backend.name))
             backend.close()
 
     @property
@@ -91,70 +109,89 @@ class VolumeService:
         return bool(self._serving)
 
     async def _serve(self, backend: Backend) -> None:
+        await self._reporters[backend.name].begin()
         while not backend.ready:
             try:
-                await backend.setup()
+                await self._ask(backend, backend.setup())
             except Exception as error:
                 log.error("backend does not start", backend=backend.name, error=str(error))
-                self.troubles[backend.name] = f"It cannot be set up: {error}"
-                await self._report_down(backend)
+                await self._down(backend, f"It cannot be set up: {error}")
                 await asyncio.sleep(SETUP_RETRY)
-        await self._report(backend)
+        await self._test(backend)
         await self.engine.serve(backend.queue, in_flight=backend.threads)
         self._serving.add(backend.name)
         # While it was away, or we were, either may have changed.
-        await self._tell(lambda tx: sweep_backend.request(tx, backend.name))
+        await self._plan(lambda tx: sweep_backend.request(tx, backend.name))
         while True:
             await asyncio.sleep(self.report_interval)
-            await self._report(backend)
+            await self._test(backend)
 
-    async def _report(self, backend: Backend) -> None:
+    async def _test(self, backend: Backend) -> None:
         """Test the backend by asking for its figures, and tell the schedulers."""
+        began = time.monotonic()
         try:
-            stats = await backend.call(backend.driver.stats)
+            stats = await self._ask(backend, backend.call(backend.driver.stats))
         except Exception as error:
+            if backend.answered_at >= began:
+                log.warning("self-test failed while work succeeds", backend=backend.name)
+                await self._up(backend)
+                return
             log.error("backend does not answer", backend=backend.name, error=str(error))
-            self.troubles[backend.name] = f"It does not answer: {error}"
-            await self._report_down(backend)
+            await self._down(backend, f"It does not answer: {error}")
             return
-        self.troubles.pop(backend.name, None)
-        reports = backend.reports(stats)
-        wanted = await self._tell(lambda tx: _report(tx, backend, reports, self.inventory_interval))
-        if wanted is not None:
-            log_level.change(wanted)
+        await self._up(backend, backend.reports(stats))
 
-    async def _report_down(self, backend: Backend) -> None:
-        """Let no new work come here, and show why, until a test succeeds."""
-        await self._tell(lambda tx: _mark_down(tx, backend))
+    async def _ask(self, backend: Backend, question: Coroutine[Any, Any, T]) -> T:
+        """What the driver answers, if it ever does. Raises what it raises.
 
-    async def _tell(self, report: Callable[[WriteTx], T]) -> T | None:
-        """Write it down if that can be done now; whatever happens to it, the next report comes.
-
-        A backend whose reports ended with an error would be up, and given no work, for ever.
+        No second question is asked meanwhile: it would take one more of the driver's threads. Each
+        `report_interval` the backend is up because work on it has succeeded since, or down because
+        nothing has for as long as patience lasts.
         """
+        asked = asyncio.ensure_future(question)
+        patience = self._reporters[backend.name].patience
+        since, began, looked = datetime.now(UTC), time.monotonic(), time.monotonic()
         try:
-            return await self.store.write(report)
+            while not (await asyncio.wait({asked}, timeout=self.report_interval))[0]:
+                if backend.ready and backend.answered_at >= looked:
+                    await self._up(backend)
+                elif time.monotonic() - max(began, backend.answered_at) > patience:
+                    log.error("backend is silent", backend=backend.name, since=since.isoformat())
+                    silence = (
+                        f"Its driver has answered nothing since {since:%Y-%m-%d %H:%M:%S} UTC."
+                    )
+                    await self._down(backend, silence)
+                looked = time.monotonic()
+            return asked.result()
+        finally:
+            asked.cancel()
+
+    async def _up(self, backend: Backend, reports: dict[str, dict[str, Any]] | None = None) -> None:
+        """It works, and these are its figures if it has told any. A process that cannot look for
+        work is no use to it, however well the backend does."""
+        reporter = self._reporters[backend.name]
+        if blind := self.engine.idle_reason(reporter.patience):
+            await self._down(backend, blind)
+            return
+
+        def more(tx: WriteTx) -> None:
+            if reports is not None:
+                services.report_pools(tx, backend.name, reports)
+            sweep_backend.request(tx, backend.name, delay=self.inventory_interval)
+
+        self.troubles.pop(backend.name, None)
+        await reporter.works(more)
+
+    async def _down(self, backend: Backend, why: str) -> None:
+        """Let no new work come here, and show why, until a test or work succeeds."""
+        self.troubles[backend.name] = why
+        await self._reporters[backend.name].trouble(why)
+
+    async def _plan(self, request: Callable[[WriteTx], object]) -> None:
+        """Have it done if that can be written down now; else the next report sees to it."""
+        try:
+            await self.store.write(request)
         except StoreUnavailable as error:
             log.warning("database away", error=str(error))
         except Exception:
-            log.exception("report failed")
-        return None
-
-
-def _report(
-    tx: WriteTx, backend: Backend, reports: dict[str, dict[str, Any]], inventory_interval: float
-) -> str | None:
-    services.report(
-        tx, "cinder-volume", backend.name, backend.availability_zone, backend_state="up"
-    )
-    services.report_pools(tx, backend.name, reports)
-    sweep_backend.request(tx, backend.name, delay=inventory_interval)
-    return services.report_log_level(tx, "cinder-volume", backend.name, log_level.current())
-
-
-def _mark_down(tx: WriteTx, backend: Backend) -> None:
-    services.mark_down(tx, "cinder-volume", backend.name)
-
-
-def _withdraw(tx: WriteTx, name: str) -> None:
-    services.withdraw(tx, "cinder-volume", name)
+            log.exception("sweep not planned")

@@ -2,31 +2,102 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import sqlalchemy as sa
 
+from breezeblock.model.errors import InvalidInput
 from breezeblock.model.ids import new_id
-from breezeblock.model.services import PoolReport, Service
+from breezeblock.model.services import PoolReport, Service, ServiceProcess
 from breezeblock.store.clock import db_now
 from breezeblock.store.store import ReadTx, WriteTx
-from breezeblock.store.tables import pools, services
+from breezeblock.store.tables import pools, service_processes, services
 
 VOLUME = "cinder-volume"
 """The binary under which backends report themselves."""
 
 
+FORGOTTEN_AFTER = 86400.0
+"""Seconds that a process which has fallen silent stays listed."""
+
+
 def report(
-    tx: WriteTx, binary: str, host: str, zone: str, *, backend_state: str | None = None
+    tx: WriteTx,
+    binary: str,
+    host: str,
+    zone: str,
+    *,
+    backend_state: str | None = None,
+    process: str = "",
+    remark: str = "",
 ) -> str:
-    """Say that a service works; returns its id. What the operator set (disabled, frozen) stays."""
+    """Say that a service works; returns its id. What the operator set (disabled, frozen) stays.
+
+    `process` is who says so, one of perhaps several behind the service.
+    """
     values = {
         "availability_zone": zone,
         "backend_state": backend_state,
         "reported_at": db_now(),
         "updated_at": tx.now,
     }
+    ident = _write(tx, binary, host, values)
+    if process:
+        _say(tx, binary, host, process, works=True, remark=remark)
+    return ident
+
+
+def report_trouble(
+    tx: WriteTx, binary: str, host: str, zone: str, *, process: str, remark: str
+) -> None:
+    """Say that a process cannot do a service's work now. The service is down until a test passes,
+    unless another process of it works."""
+    if not _exists(tx, binary, host):
+        _write(tx, binary, host, {"availability_zone": zone, "reported_at": 0.0})
+    _say(tx, binary, host, process, works=False, remark=remark)
+    _settle(tx, binary, host)
+
+
+def withdraw(tx: WriteTx, binary: str, host: str, process: str = "") -> None:
+    """Say that a process has stopped in an orderly way: the service is down at once, unless another
+    process of it works."""
+    gone = _of(binary, host) & (service_processes.c.process == process)
+    tx.run(service_processes.delete().where(gone))
+    _settle(tx, binary, host)
+
+
+def forget_processes(tx: WriteTx, is_dead: Callable[[str], bool]) -> None:
+    """Remove the processes that are known to be dead: others have taken their places."""
+    every = tx.rows(sa.select(service_processes.c.process).distinct())
+    dead = [row.process for row in every if is_dead(row.process)]
+    tx.run(service_processes.delete().where(service_processes.c.process.in_(dead)))
+
+
+def processes(tx: ReadTx, down_time: float) -> list[ServiceProcess]:
+    """The processes behind all services; silent are those that have not reported for so long."""
+    silent = service_processes.c.reported_at < db_now() - down_time
+    order = (service_processes.c.binary, service_processes.c.host, service_processes.c.process)
+    statement = sa.select(service_processes, silent.label("silent")).order_by(*order)
+    return [
+        ServiceProcess(**{**row._mapping, "silent": bool(row.silent)}) for row in tx.rows(statement)
+    ]
+
+
+def silent(tx: ReadTx, binary: str, host: str, down_time: float) -> frozenset[str]:
+    """Which processes of a service have said nothing for so long."""
+    statement = sa.select(service_processes.c.process).where(
+        _of(binary, host), service_processes.c.reported_at < db_now() - down_time
+    )
+    return frozenset(row.process for row in tx.rows(statement))
+
+
+def _exists(tx: ReadTx, binary: str, host: str) -> bool:
+    known = sa.and_(services.c.binary == binary, services.c.host == host)
+    return tx.first(sa.select(services.c.id).where(known)) is not None
+
+
+def _write(tx: WriteTx, binary: str, host: str, values: Mapping[str, Any]) -> str:
     known = sa.and_(services.c.binary == binary, services.c.host == host)
     if not tx.run(services.update().where(known).values(values)):
         row = {"id": new_id(), "binary": binary, "host": host, "created_at": tx.now, **values}
@@ -35,16 +106,31 @@ def report(
     return str(tx.scalar(sa.select(services.c.id).where(known)))
 
 
-def withdraw(tx: WriteTx, binary: str, host: str) -> None:
-    """Say that a service has stopped in an orderly way: it counts as down at once."""
-    known = sa.and_(services.c.binary == binary, services.c.host == host)
-    tx.run(services.update().where(known).values(reported_at=0.0))
+def _say(tx: WriteTx, binary: str, host: str, process: str, *, works: bool, remark: str) -> None:
+    values = {"works": works, "remark": remark or None, "reported_at": db_now()}
+    ours = _of(binary, host) & (service_processes.c.process == process)
+    if not tx.run(service_processes.update().where(ours).values(values)):
+        key = {"binary": binary, "host": host, "process": process}
+        tx.insert_unless_taken(service_processes.insert().values({**key, **values}))
+    lost = service_processes.c.reported_at < db_now() - FORGOTTEN_AFTER
+    tx.run(service_processes.delete().where(lost))
 
 
-def mark_down(tx: WriteTx, binary: str, host: str) -> None:
-    """Say that a backend does not answer: it counts as down until it has passed a test again."""
+def _settle(tx: WriteTx, binary: str, host: str) -> None:
+    """The service has last been at work when one of those processes was that work still."""
+    working = sa.select(sa.func.max(service_processes.c.reported_at)).where(
+        _of(binary, host), service_processes.c.works.is_(True)
+    )
+    last = tx.scalar(working)
+    values: dict[str, Any] = {"reported_at": last or 0.0}
+    if binary == VOLUME and last is None:
+        values["backend_state"] = "down"
     known = sa.and_(services.c.binary == binary, services.c.host == host)
-    tx.run(services.update().where(known).values(backend_state="down", reported_at=0.0))
+    tx.run(services.update().where(known).values(values))
+
+
+def _of(binary: str, host: str) -> sa.ColumnElement[bool]:
+    return sa.and_(service_processes.c.binary == binary, service_processes.c.host == host)
 
 
 def all_services(tx: ReadTx, down_time: float) -> list[Service]:
@@ -65,6 +151,17 @@ _TAKEN_OUT = sa.select(services.c.host, services.c.disabled, services.c.frozen).
 def taken_out(tx: ReadTx) -> dict[str, tuple[bool, bool]]:
     """Backends that an operator keeps work from: (disabled, frozen), by host@backend."""
     return {row.host: (row.disabled, row.frozen) for row in tx.rows(_TAKEN_OUT)}
+
+
+def require_thawed(tx: ReadTx, host: str | None) -> None:
+    """That what is on this pool or backend may be changed. Raises InvalidInput."""
+    frozen = sa.select(services.c.id).where(
+        services.c.binary == VOLUME,
+        services.c.host == (host or "").partition("#")[0],
+        services.c.frozen.is_(True),
+    )
+    if tx.first(frozen) is not None:
+        raise InvalidInput("Modification operations are not allowed on frozen storage backends.")
 
 
 def set_disabled(

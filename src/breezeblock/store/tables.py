@@ -241,6 +241,17 @@ services = Table(
     UniqueConstraint("binary", "host"),
 )
 
+service_processes = Table(
+    "service_processes",
+    metadata,
+    Column("binary", String(64), primary_key=True),
+    Column("host", String(255), primary_key=True),
+    Column("process", String(255), primary_key=True),
+    Column("works", Boolean, nullable=False),
+    Column("remark", Text),
+    Column("reported_at", Float(53), nullable=False),
+)
+
 pools = Table(
     "pools",
     metadata,
