@@ -18,8 +18,8 @@ import msgspec
 from prometheus_client.exposition import choose_encoder
 
 from breezeblock.config import Monitoring
+from breezeblock.services.figures import Figures
 from breezeblock.services.readiness import Readiness
-from breezeblock.telemetry import metrics
 from breezeblock.web.server import HttpServer
 
 Request = falcon.asgi.Request
@@ -28,12 +28,12 @@ Response = falcon.asgi.Response
 Ask = Callable[[], Awaitable[Readiness]]
 
 
-def monitoring_server(config: Monitoring, readiness: Ask) -> HttpServer:
+def monitoring_server(config: Monitoring, readiness: Ask, figures: Figures) -> HttpServer:
     """The server behind `monitoring.listen`, not yet started. Raises ConfigError."""
     app: falcon.asgi.App[Request, Response] = falcon.asgi.App()
     app.add_route("/live", _Live())
     app.add_route("/ready", _Ready(readiness))
-    app.add_route("/metrics", _Metrics())
+    app.add_route("/metrics", _Metrics(figures))
     return HttpServer(app, *config.address)
 
 
@@ -61,9 +61,12 @@ class _Ready:
 
 
 class _Metrics:
+    def __init__(self, figures: Figures) -> None:
+        self._figures = figures
+
     async def on_get(self, req: Request, resp: Response) -> None:
         encode, content_type = choose_encoder(req.get_header("accept") or "")
-        resp.data = encode(metrics.REGISTRY)
+        resp.data = encode(await self._figures.collect())
         resp.content_type = content_type
 
     on_head = on_get

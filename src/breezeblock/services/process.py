@@ -30,6 +30,7 @@ from breezeblock.operations.waiting import Waiter
 from breezeblock.operations.wakes import send_wakes
 from breezeblock.services.api import api_server, authenticator
 from breezeblock.services.compute_client import ComputeClient
+from breezeblock.services.figures import Figures, OpenOperations
 from breezeblock.services.monitoring import monitoring_server
 from breezeblock.services.readiness import DatabaseProbe, Readiness
 from breezeblock.services.scheduler import SchedulerService, scheduling
@@ -74,6 +75,7 @@ class Process:
         self.bus: Bus = open_bus(config.bus)
         self.stack = contextlib.AsyncExitStack()
         self.servers: dict[str, HttpServer] = {}
+        self.figures = Figures(self.bus)
         self._databases: dict[str, DatabaseProbe] = {}
         self._running = False
         self._draining = False
@@ -152,7 +154,7 @@ class Process:
         told = self.config.monitoring
         if told.listen:
             try:
-                await self._serve("monitoring", monitoring_server(told, self.readiness))
+                await self._serve("monitoring", monitoring_server(told, self.readiness, self.figures))
             except OSError as error:
                 raise ConfigError(f"monitoring.listen = {told.listen!r}: {error}") from None
             log.info("monitoring", port=self.servers["monitoring"].port)
@@ -202,9 +204,11 @@ class Process:
             self.volume = VolumeService(
                 store, engine, backends, config.report_interval, config.inventory_interval
             )
+            self.figures.volume = self.volume
             await self.volume.start()
             self.stack.push_async_callback(self.volume.close)
         if "scheduler" in self.roles:
+            self.figures.databases.append(OpenOperations(store))
             scheduler = SchedulerService(store, engine, config)
             await scheduler.start()
             self.stack.push_async_callback(scheduler.close)
@@ -241,6 +245,8 @@ class Process:
         from breezeblock.services.compute import start_compute
 
         store = await self._open_store("compute database", self.config.compute_database_url)
+        if "compute-api" in self.roles and store.url != self.config.database_url:
+            self.figures.databases.append(OpenOperations(store))
         await start_compute(self, store)
 
     async def _serve(self, name: str, server: HttpServer) -> None:

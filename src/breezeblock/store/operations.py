@@ -7,7 +7,7 @@ touches no row, and `Fenced` tells the late worker that somebody else carries th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -346,6 +346,36 @@ def _due_on(queue: str, workflows: Sequence[str], limit: int) -> sa.Select[tuple
         .order_by(operations.c.due_at, operations.c.opened_at)
         .limit(limit)
     )
+
+
+class Tally(NamedTuple):
+    """How many operations of a workflow are in a state, and for how many seconds the oldest."""
+
+    workflow: str
+    state: str
+    number: int
+    oldest: float
+
+
+def tally_open(tx: ReadTx) -> list[Tally]:
+    """The open operations: `running`, `due` with nobody at work on them, `waiting` for their time.
+
+    One walk over the index of what is open.
+    """
+    now = db_now()
+    state = sa.case(
+        (operations.c.lease_until >= now, "running"),
+        (operations.c.due_at > now, "waiting"),
+        else_="due",
+    ).label("how")
+    statement = (
+        sa.select(
+            operations.c.workflow, state, sa.func.count(), now - sa.func.min(operations.c.opened_at)
+        )
+        .where(operations.c.state == OPEN)
+        .group_by(operations.c.workflow, state)
+    )
+    return [Tally._make(row) for row in tx.rows(statement)]
 
 
 def waiting_longer_than(
