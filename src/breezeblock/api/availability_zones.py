@@ -16,7 +16,7 @@ async def list_zones(call: ApiCall) -> dict[str, list[dict[str, Any]]]:
     zones: dict[str, bool] = {}
     for service in known:
         if service.binary == services.VOLUME:
-            enabled = zones.get(service.availability_zone, False) or not service.disabled
+            enabled = zones.get(service.availability_zone, False) or not service.out_of_scheduling
             zones[service.availability_zone] = enabled
     return {
         "availabilityZoneInfo": [

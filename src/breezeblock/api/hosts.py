@@ -24,7 +24,7 @@ def view(service: Service) -> dict[str, Any]:
         "service": service.binary,
         "zone": service.availability_zone,
         "service-status": "available" if service.up else "unavailable",
-        "service-state": "disabled" if service.disabled else "enabled",
+        "service-state": "disabled" if service.out_of_scheduling else "enabled",
         "last-update": timestamp(service.updated_at),
     }
 

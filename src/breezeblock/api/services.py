@@ -69,10 +69,10 @@ def view(call: ApiCall, service: Service) -> dict[str, Any]:
         "binary": service.binary,
         "host": service.host,
         "zone": service.availability_zone,
-        "status": "disabled" if service.disabled else "enabled",
+        "status": "disabled" if service.out_of_scheduling else "enabled",
         "state": "up" if service.up else "down",
         "updated_at": timestamp(service.updated_at),
-        "disabled_reason": service.disabled_reason,
+        "disabled_reason": service.out_because,
     }
     if call.at_least(3, 7):
         shown["cluster"] = None
@@ -285,7 +285,7 @@ ROUTES: tuple[Route, ...] = (
     _put("enable", enable, ServiceName, "Take a service back into scheduling"),
     _put("disable", disable, ServiceName, "Take a service out of scheduling"),
     _put("disable-log-reason", disable_log_reason, ServiceWithReason, "Disable, and say why"),
-    _put("freeze", freeze, BackendName, "Place nothing new on a backend"),
+    _put("freeze", freeze, BackendName, "Forbid changes on a backend"),
     _put("thaw", thaw, BackendName, "Undo a freeze"),
     _put("failover_host", failover, Failover, "Fail a replicated backend over", success=202),
     _put(

@@ -15,7 +15,7 @@ from breezeblock.model import volumes as volume_rules
 from breezeblock.model.errors import InvalidInput, NotFound
 from breezeblock.model.ids import new_id
 from breezeblock.model.snapshots import RESETTABLE, Snapshot
-from breezeblock.store import snapshots, volume_types
+from breezeblock.store import services, snapshots, volume_types, volumes
 from breezeblock.store.store import WriteTx
 from breezeblock.web.query import Column, Listing, page, parse_list
 from breezeblock.web.routes import Route
@@ -138,6 +138,7 @@ async def create(call: ApiCall) -> dict[str, Any]:
 
 def _create(tx: WriteTx, call: ApiCall, wanted: NewSnapshot) -> Snapshot:
     volume = locked_volume(tx, call, "volume:create_snapshot", wanted.volume_id)
+    services.require_thawed(tx, volume.host)
     in_use_allowed = call.at_least(3, 66) or wanted.force is True
     volume_rules.check_snapshot(volume, in_use_allowed=in_use_allowed)
     name = wanted.display_name if wanted.name is UNSET else wanted.name
@@ -184,9 +185,16 @@ async def update(call: ApiCall) -> dict[str, Any]:
 async def delete(call: ApiCall) -> None:
     def remove(tx: WriteTx) -> None:
         snapshot = locked_snapshot(tx, call, "volume:delete_snapshot")
+        _require_thawed(tx, snapshot)
         delete_snapshot.submit(tx, call.app.caller(call), snapshot)
 
     await call.app.store.write(remove)
+
+
+def _require_thawed(tx: WriteTx, snapshot: Snapshot) -> None:
+    """That snapshots may be deleted where this one is. Raises InvalidInput."""
+    volume = volumes.find(tx, snapshot.volume_id)
+    services.require_thawed(tx, volume.host if volume else None)
 
 
 async def force_delete(call: ApiCall) -> None:
@@ -195,6 +203,7 @@ async def force_delete(call: ApiCall) -> None:
     def remove(tx: WriteTx) -> None:
         rule = "volume_extension:snapshot_admin_actions:force_delete"
         snapshot = locked_snapshot(tx, call, rule)
+        _require_thawed(tx, snapshot)
         cancel_on_snapshot(tx, snapshot, Reason.DELETED)
         delete_snapshot.submit(tx, call.app.caller(call), snapshot, force=True)
 

@@ -15,7 +15,7 @@ from breezeblock.api.volume_create import create, create_body
 from breezeblock.model import volumes as rules
 from breezeblock.model.errors import InvalidInput, NotFound
 from breezeblock.model.volumes import Volume
-from breezeblock.store import snapshots, volumes
+from breezeblock.store import services, snapshots, volumes
 from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.web.query import Column, Listing, page, parse_bool, parse_list
 from breezeblock.web.routes import Route
@@ -180,6 +180,7 @@ def delete_now(
 ) -> None:
     """Begin the deletion; by force, and before the volume has a place, whatever is under way is
     cut short. Raises InvalidState, Conflict."""
+    services.require_thawed(tx, volume.host)
     rules.check_stays("deleted", volume)
     if force or volume.host is None:
         cancel_on(tx, volume.id, Reason.DELETED)

@@ -10,6 +10,8 @@ While they are told, the compute service may come back and say what came of it: 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 import structlog
 
@@ -86,7 +88,9 @@ async def check(run: Run[Data]) -> Outcome:
         extending_attached=volume.previous_status == "in-use",
     )
     chosen = run.doors.scheduling
-    ranking = rank(await run.doors.pools.pools(), request, chosen.filters, chosen.weighers)
+    # A disabled backend takes nothing new; what it holds already may still grow.
+    pools = [replace(one, enabled=True) for one in await run.doors.pools.pools()]
+    ranking = rank(pools, request, chosen.filters, chosen.weighers)
     if not ranking.candidates:
         return Failed(_refused(ranking), note=ranking.summary())
     return Next(queue_of(volume.host), data)
