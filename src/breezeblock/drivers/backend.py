@@ -11,10 +11,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from functools import partial
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
 from breezeblock.drivers.base import BackendConfig, BackendStats, Driver, StillWorking
+from breezeblock.drivers.watching import watched
+from breezeblock.telemetry import metrics
 
 T = TypeVar("T")
 
@@ -59,11 +62,14 @@ class Backend:
 
         What it logs has the request and operation of whoever calls.
         """
-        loop, context = asyncio.get_running_loop(), copy_context()
+        run = partial(copy_context().run, watched, self.name, method)
+        future = self._pool.submit(run, *args, **kwargs)
+        in_flight = metrics.driver_calls_in_flight.labels(self.name)
+        in_flight.inc()
+        # Not when we stop waiting for it: the thread is then still at it.
+        future.add_done_callback(lambda _: in_flight.dec())
         try:
-            answer = await loop.run_in_executor(
-                self._pool, lambda: context.run(method, *args, **kwargs)
-            )
+            answer: T = await asyncio.wrap_future(future)
         except StillWorking:
             self.answered_at = time.monotonic()
             raise

@@ -19,8 +19,9 @@ from breezeblock.config import Config, ConfigError
 from breezeblock.drivers.backend import Backend
 from breezeblock.drivers.base import BackendConfig
 from breezeblock.operations.engine import Engine
+from breezeblock.services.pool_figures import PoolFigures
 from breezeblock.services.reporting import Reporter
-from breezeblock.store import services
+from breezeblock.store import services, volumes
 from breezeblock.store.store import Store, StoreUnavailable, WriteTx
 from breezeblock.workflows import sweep_backend
 
@@ -81,6 +82,7 @@ class VolumeService:
             )
             for name, backend in backends.items()
         }
+        self._figures = {name: PoolFigures(name) for name in backends}
         self._serving: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -102,6 +104,7 @@ class VolumeService:
             await self.withdraw()
         for backend in self.backends.values():
             backend.close()
+            self._figures[backend.name].forget()
 
     @property
     def ready(self) -> bool:
@@ -181,10 +184,21 @@ class VolumeService:
 
         self.troubles.pop(backend.name, None)
         await reporter.works(more)
+        if reports is not None:
+            await self._tell_figures(backend, reports)
+
+    async def _tell_figures(self, backend: Backend, reports: dict[str, dict[str, Any]]) -> None:
+        try:
+            placed = await self.store.read(lambda tx: volumes.placed(tx, backend.name))
+        except StoreUnavailable as error:
+            log.warning("database away", error=str(error))
+        else:
+            self._figures[backend.name].tell(reports, placed)
 
     async def _down(self, backend: Backend, why: str) -> None:
         """Let no new work come here, and show why, until a test or work succeeds."""
         self.troubles[backend.name] = why
+        self._figures[backend.name].forget()
         await self._reporters[backend.name].trouble(why)
 
     async def _plan(self, request: Callable[[WriteTx], object]) -> None:
