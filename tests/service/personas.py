@@ -15,6 +15,7 @@ from typing import Any
 
 from breezeblock.auth.identity import Identity
 from breezeblock.auth.policy import Policy
+from breezeblock.auth.rules import DEFAULTS
 from tests.service.catalog_fixture import OTHER, PROJECT
 
 
@@ -114,8 +115,8 @@ def verdict(persona: Persona, who: str, *, owned: bool) -> Verdict:
 class Overridden(Policy):
     """The default rules, some of which an operator has taken from everybody."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, defaults: Mapping[str, str] = DEFAULTS) -> None:
+        super().__init__(defaults=defaults)
         self.taken: frozenset[str] = frozenset()
 
     def allows(self, rule: str, identity: Identity, target: Mapping[str, Any]) -> bool:

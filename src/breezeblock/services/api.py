@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from pathlib import Path
 
 from breezeblock.api.application import Application
@@ -11,6 +12,8 @@ from breezeblock.auth.authenticators import Authenticator, BasicAuth, NoAuth
 from breezeblock.auth.keystone import KeystoneAuth
 from breezeblock.auth.passwords import User
 from breezeblock.auth.policy import Policy
+from breezeblock.auth.rules import DEFAULTS as BLOCK_STORAGE_RULES
+from breezeblock.compute.api.policy import DEFAULTS as COMPUTE_RULES
 from breezeblock.config import Config, ConfigError
 from breezeblock.web.app import make_app
 from breezeblock.web.idempotency import Idempotency
@@ -41,9 +44,15 @@ def api_server(tools: Application, callers: Authenticator, ready: Ready) -> Http
     return HttpServer(app, config.api.listen, config.api.port)
 
 
-def policy(config: Config) -> Policy:
-    """The rules, with the operator's own where there is a file."""
-    return Policy(Path(config.auth.policy_file) if config.auth.policy_file else None)
+def policy(config: Config, defaults: Mapping[str, str] = BLOCK_STORAGE_RULES) -> Policy:
+    """The rules of one API, with the operator's own where there is a file. Raises ConfigError."""
+    if not config.auth.policy_file:
+        return Policy(defaults=defaults)
+    others = {*BLOCK_STORAGE_RULES, *COMPUTE_RULES}
+    try:
+        return Policy(Path(config.auth.policy_file), defaults, others)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"auth.policy_file: {error}") from None
 
 
 def authenticator(config: Config, service_types: frozenset[str]) -> Authenticator:

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
 from breezeblock.auth.authenticators import Authenticator
 from breezeblock.auth.keystone import COMPUTE
-from breezeblock.auth.policy import Policy
 from breezeblock.compute.agent import Agent
 from breezeblock.compute.api.application import Application
 from breezeblock.compute.api.policy import DEFAULTS
@@ -31,7 +29,7 @@ from breezeblock.model.ids import new_id
 from breezeblock.operations.engine import Engine
 from breezeblock.operations.sweep import end_overdue
 from breezeblock.operations.waiting import Waiter
-from breezeblock.services.api import authenticator, check_listen
+from breezeblock.services.api import authenticator, check_listen, policy
 from breezeblock.store import idempotency_keys, servers
 from breezeblock.store.store import Store, StoreUnavailable
 from breezeblock.web.app import AsgiApp, make_app
@@ -99,13 +97,12 @@ def compute_app(
     config: Config, store: Store, waiter: Waiter, storage: BlockStorage, callers: Authenticator
 ) -> AsgiApp:
     """The compute API as an ASGI application."""
-    own_rules = Path(config.auth.policy_file) if config.auth.policy_file else None
     return make_app(
         compute(max_limit=config.api.max_limit, project_id_regex=config.api.project_id_regex),
         ROUTES,
         app=Application(config, store, waiter, storage),
         authenticator=callers,
-        policy=Policy(own_rules, defaults=DEFAULTS),
+        policy=policy(config, DEFAULTS),
         ready=lambda: _any_host_up(config, store),
         idempotency=Idempotency(
             store, lease=config.operations.lease, patience=config.compute.operation_timeout

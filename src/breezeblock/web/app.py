@@ -206,7 +206,8 @@ class _Endpoint:
 
 async def _caller(api: Api, req: Request) -> Identity:
     path = req.context.asked_path
-    return await api.authenticator.identify(req.headers_lower, req.method, path)
+    identity = await api.authenticator.identify(req.headers_lower, req.method, path)
+    return api.policy.known(identity)
 
 
 async def _attempt(call: Call[Any]) -> Answer:

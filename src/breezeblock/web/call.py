@@ -25,6 +25,8 @@ class Enforcer(Protocol):
 
     def allows(self, rule: str, identity: Identity, target: Mapping[str, Any]) -> bool: ...
 
+    def known(self, identity: Identity) -> Identity: ...
+
 
 class Witness(Protocol):
     """What remembers the answers of other services; `web.journal.Journal` is one."""

@@ -35,7 +35,7 @@ async def test_without_token_the_caller_is_the_default(headers: dict[str, str]) 
 async def test_everyone_is_an_administrator() -> None:
     identity = await NoAuth().identify({"x-auth-token": "alice:p"})
     assert identity.is_admin
-    assert identity.roles == {"admin", "member", "reader"}
+    assert identity.roles == {"admin", "manager", "member", "reader"}
 
 
 async def test_the_other_headers_of_cinderclient_count_for_nothing() -> None:

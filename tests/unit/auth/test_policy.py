@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from breezeblock.auth.identity import Identity
 from breezeblock.auth.policy import Policy
@@ -141,13 +143,14 @@ def test_only_rules_of_roles_and_ownership_are_remembered(
     asked: int,
 ) -> None:
     questions = []
-    ask = overridden._ask
+    rules = overridden._rules
+    ask = rules._ask
 
     def counting(*question: object) -> bool:
         questions.append(question)
         return ask(*question)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(overridden, "_ask", counting)
+    monkeypatch.setattr(rules, "_ask", counting)
     for _ in range(3):
         overridden.allows(rule, who("reader"), target)
     assert len(questions) == asked
@@ -156,3 +159,155 @@ def test_only_rules_of_roles_and_ownership_are_remembered(
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         Policy(tmp_path / "none.yaml")
+
+
+# -- the operator's file ---------------------------------------------------------------------------
+
+
+class Edited:
+    """A policy whose file is written while it is in use; each question looks at the file."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self.path = path
+        path.write_text(text)
+        self.policy = Policy(path, look_every=0.0)
+
+    def write(self, text: str) -> None:
+        """As an editor that replaces the file."""
+        new = self.path.with_suffix(".new")
+        new.write_text(text)
+        new.rename(self.path)
+
+    def may(self, role: str, rule: str = "volume:create") -> bool:
+        return self.policy.allows(rule, who(role), OWN)
+
+
+def warnings(logged: list[Any]) -> list[str]:
+    return [entry["problem"] for entry in logged if entry["log_level"] == "warning"]
+
+
+def errors(logged: list[Any]) -> list[str]:
+    return [entry["error"] for entry in logged if entry["log_level"] == "error"]
+
+
+@pytest.fixture
+def edited(tmp_path: Path) -> Edited:
+    return Edited(tmp_path / "policy.yaml", '"volume:create": "role:creator"\n')
+
+
+def test_a_changed_file_holds_without_a_restart(edited: Edited) -> None:
+    assert (edited.may("creator"), edited.may("member")) == (True, False)
+    edited.write('"volume:create": "role:maker"\n')
+    assert (edited.may("creator"), edited.may("maker")) == (False, True)
+    edited.write("")
+    assert (edited.may("maker"), edited.may("member")) == (False, True)
+
+
+def test_a_file_written_in_place_is_read_again(edited: Edited) -> None:
+    edited.path.write_text('"volume:create": "role:another"\n')
+    assert edited.may("another")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('"volume:create": "role:x"\n  bad: [\n', "line 2"),
+        ('"volume:create": {"a": 1}\n', "volume:create"),
+        ("- volume:create\n", "lines of"),
+        ("just words", "lines of"),
+    ],
+)
+def test_a_broken_file_leaves_the_old_rules(edited: Edited, text: str, told: str) -> None:
+    with capture_logs() as logged:
+        edited.write(text)
+        assert [edited.may("creator") for _ in range(3)] == [True] * 3
+    (error,) = errors(logged)
+    assert told in error
+    assert str(edited.path) in error
+    edited.write('"volume:create": "role:maker"\n')
+    assert edited.may("maker")
+
+
+def test_a_file_that_is_away_leaves_the_old_rules(edited: Edited) -> None:
+    edited.path.unlink()
+    with capture_logs() as logged:
+        assert [edited.may("creator") for _ in range(3)] == [True] * 3
+    assert len(errors(logged)) == 1
+    edited.write('"volume:create": "role:maker"\n')
+    assert edited.may("maker")
+
+
+@pytest.mark.parametrize("text", ["a: [", "- a", '"a": 3', "a: b: c"])
+def test_a_file_that_is_broken_at_start_is_a_value_error_in_a_line(
+    tmp_path: Path, text: str
+) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"policy\.yaml: ") as error:
+        Policy(path)
+    assert "\n" not in str(error.value)
+
+
+def test_json_is_understood(tmp_path: Path) -> None:
+    path = tmp_path / "policy.json"
+    path.write_text('{"volume:create": "role:creator"}')
+    assert Policy(path).allows("volume:create", who("creator"), OWN)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('"volume:creat": "@"', "volume:creat is no rule of this service"),
+        ('"volume:creat": "@"', "did you mean volume:create?"),
+        ('"volume:get": "rule:nowhere"', "volume:get refers to nowhere"),
+        ('"volume:get": "role:member and nonsense"', "volume:get: 'role:member and nonsense'"),
+        ('"volume:get": "(role:member"', "volume:get: '(role:member'"),
+        ('"a": "rule:b"\n"b": "rule:a"', "a refers to itself"),
+        ('"volume_extension:types_manage": "@"', "volume_extension:type_create"),
+    ],
+)
+def test_what_is_wrong_in_a_line_is_warned_of(tmp_path: Path, line: str, told: str) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text(line)
+    with capture_logs() as logged:
+        Policy(path)
+    assert any(told in warning for warning in warnings(logged)), warnings(logged)
+
+
+def test_a_good_file_is_not_warned_of(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text(
+        '"ours": "role:a or (role:b and not user_id:%(user_id)s)"\n'
+        '"volume:get": "rule:ours"\n'
+        '"context_is_admin": "role:cloud_admin"\n'
+        '"os_compute_api:servers:show": "rule:project_reader_or_admin"\n'
+        '"volume:delete": "!"\n'
+        '"volume:extend": "@"\n'
+        '"volume:retype": ""\n'
+    )
+    with capture_logs() as logged:
+        Policy(path, others={"os_compute_api:servers:show"})
+    assert warnings(logged) == []
+
+
+def test_an_older_name_stands_for_those_that_took_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text(
+        '"volume_extension:types_manage": "role:typist"\n'
+        '"volume_extension:type_delete": "role:remover"\n'
+    )
+    policy = Policy(path)
+    assert policy.allows("volume_extension:type_create", who("typist"), OWN)
+    assert not policy.allows("volume_extension:type_delete", who("typist"), OWN)
+    assert policy.allows("volume_extension:type_delete", who("remover"), OWN)
+
+
+def test_the_operator_says_who_is_an_administrator(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text('"context_is_admin": "role:cloud_admin"\n')
+    policy = Policy(path)
+    chief = policy.known(who("cloud_admin"))
+    assert chief.is_admin
+    assert policy.allows("volume:force_delete", chief, OTHER)
+    assert not policy.known(who("admin")).is_admin
+    assert POLICY.known(who("admin")).is_admin

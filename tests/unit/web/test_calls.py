@@ -107,6 +107,9 @@ async def test_the_application_reaches_the_handler() -> None:
 
 
 class Everything:
+    def known(self, identity: Identity) -> Identity:
+        return identity
+
     def allows(self, rule: str, identity: Identity, target: Any) -> bool:
         return True
 
