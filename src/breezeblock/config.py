@@ -266,6 +266,8 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Type of volumes that are asked for without one; made at start when it is not there."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least level of log lines."""
+    log_format: Literal["console", "json"] = "console"
+    """How they look: for people, or one JSON object a line."""
     api: Api = Api()
     compute: Compute = Compute()
     auth: Auth = Auth()

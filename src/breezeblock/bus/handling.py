@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextvars import Context
 from enum import Enum
 
 import structlog
@@ -30,7 +31,8 @@ class Tasks:
         self._running: set[asyncio.Task[object]] = set()
 
     def spawn(self, work: Coroutine[None, None, object]) -> None:
-        task: asyncio.Task[object] = asyncio.create_task(work)
+        # What it logs does not belong to the request that happened to send the message.
+        task: asyncio.Task[object] = asyncio.create_task(work, context=Context())
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 

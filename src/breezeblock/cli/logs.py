@@ -1,18 +1,28 @@
-"""Log output: one line an event, with request, operation and epoch where there are any."""
+"""Log output: one line an event, with request, operation and epoch where there are any.
+
+Two formats: `console` for people, and `json` for machines, one object a line whatever it holds:
+tracebacks, and what libraries log or warn of, included.
+
+Tracebacks tell where, never the values of variables: they may be passwords.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
+import threading
+from typing import Literal
 
 import structlog
 from structlog.typing import Processor
 
 from breezeblock import log_level
 
+Format = Literal["console", "json"]
 
-def set_up(level: str) -> None:
-    """Send everything to standard error: readable on a terminal, JSON elsewhere."""
+
+def set_up(level: str, format_: Format = "console") -> None:
+    """Send everything to standard error."""
     log_level.change(level)
     number = logging.getLevelNamesMapping()[level.upper()]
     told: list[Processor] = [
@@ -21,11 +31,7 @@ def set_up(level: str) -> None:
         structlog.processors.TimeStamper(fmt="iso"),
         structlog.processors.format_exc_info,
     ]
-    rendered: Processor = (
-        structlog.dev.ConsoleRenderer()
-        if sys.stderr.isatty()
-        else structlog.processors.JSONRenderer()
-    )
+    rendered = _renderer(format_)
     structlog.configure(
         processors=[log_level.only_grave_enough, *told, rendered],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
@@ -42,3 +48,23 @@ def set_up(level: str) -> None:
         )
     )
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[handler])
+
+
+def take_what_is_printed() -> None:
+    """Log what Python itself would print in its own format: warnings, and why a thread ended."""
+    logging.captureWarnings(True)
+    threading.excepthook = _log_death
+
+
+def _renderer(format_: Format) -> Processor:
+    if format_ == "json":
+        return structlog.processors.JSONRenderer()
+    plain = structlog.dev.plain_traceback
+    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
+
+
+def _log_death(ended: threading.ExceptHookArgs) -> None:
+    """A thread has ended with an error: one line of it, too."""
+    if ended.exc_type is not SystemExit:
+        thread = ended.thread.name if ended.thread else ""
+        structlog.get_logger().error("thread ended", thread=thread, exc_info=ended.exc_value)

@@ -15,6 +15,7 @@ from breezeblock.cli import logs
 from breezeblock.compute.guest_image import find_guest_image
 from breezeblock.config import Config, ConfigError, load
 from breezeblock.services.process import Process
+from breezeblock.telemetry import tracing
 
 GUEST_CACHE = Path(".cache/guest").absolute()
 
@@ -59,8 +60,10 @@ def run(
         data=str(data) if data else None,
         log_level=log_level,
     )
-    logs.set_up(config.log_level)
+    logs.set_up(config.log_level, config.log_format)
+    logs.take_what_is_printed()
     try:
+        tracing.set_up()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(config, roles))
     except (OSError, ValueError) as error:
@@ -97,6 +100,7 @@ async def serve(config: Config, roles: tuple[str, ...]) -> None:
     finally:
         started.cancel()
         await process.close()
+        await tracing.flush()
 
 
 def greeting(config: Config, roles: tuple[str, ...]) -> str:

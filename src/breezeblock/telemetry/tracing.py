@@ -11,9 +11,10 @@ they may hold secrets.
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from importlib.metadata import version
 from importlib.util import find_spec
 
@@ -27,6 +28,10 @@ _W3C = TraceContextTextMapPropagator()
 _NOTHING: AbstractContextManager[Span | None] = nullcontext()
 _NOWHERE = trace.set_span_in_context(trace.INVALID_SPAN)
 _tracer: Tracer | None = None
+_flush: Callable[[], bool] | None = None
+
+FLUSH_SECONDS = 3.0
+"""How long the end of a process waits for a receiver of spans."""
 
 Values = Mapping[str, str | int]
 Carrier = Mapping[str, str | list[str]]
@@ -39,6 +44,7 @@ def set_up() -> bool:
     OTEL_EXPORTER_OTLP_HEADERS, …). Raises ValueError when spans are wanted and the extra `traces`
     is not installed.
     """
+    global _flush
     if not any(map(os.environ.get, _WHERE_TO)) or _disabled():
         return False
     if find_spec("opentelemetry.sdk") is None:
@@ -50,9 +56,18 @@ def set_up() -> bool:
 
     told = {} if "OTEL_SERVICE_NAME" in os.environ else {SERVICE_NAME: _NAME}
     provider = Exporting(resource=Resource.create(told))
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    exporting = BatchSpanProcessor(OTLPSpanExporter())
+    provider.add_span_processor(exporting)
     use(provider)
+    _flush = exporting.force_flush
     return True
+
+
+async def flush() -> None:
+    """Export what is left, if the receiver takes it soon."""
+    if _flush is not None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.to_thread(_flush), FLUSH_SECONDS)
 
 
 def _disabled() -> bool:
