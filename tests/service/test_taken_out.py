@@ -9,6 +9,8 @@ from collections.abc import Awaitable
 import httpx2
 import pytest
 
+from breezeblock.store import services
+from breezeblock.store.clock import db_now
 from breezeblock.workflows.pool_view import PoolView
 from tests.service.house import House
 
@@ -36,6 +38,20 @@ async def test_a_scheduler_knows_it_though_it_has_just_looked_at_the_pools(
     assert await states() == {seen}
     assert (await house.admin.put(f"/os-services/{back}", body)).status_code == 200
     assert await states() == {(True, False)}
+
+
+async def test_a_scheduler_knows_at_once_that_a_backend_is_up_again(house: House) -> None:
+    view = PoolView(house.app.store, down_time=60.0, max_age=3600.0)
+    table, store = services.services, house.app.store
+
+    async def up_when_reported(seconds_ago: float) -> set[bool]:
+        reported = table.update().values(reported_at=db_now() - seconds_ago)
+        await store.write(lambda tx: tx.run(reported))
+        return {one.up for one in await view.pools()}
+
+    assert await up_when_reported(0) == {True}
+    assert await up_when_reported(61) == {False}
+    assert await up_when_reported(0) == {True}
 
 
 async def test_who_asks_for_growth_on_a_frozen_backend_is_not_told_of_room(house: House) -> None:

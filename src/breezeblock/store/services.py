@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -142,15 +142,29 @@ def all_services(tx: ReadTx, down_time: float) -> list[Service]:
     ]
 
 
-_TAKEN_OUT = sa.select(services.c.host, services.c.disabled, services.c.frozen).where(
+class OutOfUse(NamedTuple):
+    """Why a backend gets no work, or not all."""
+
+    disabled: bool
+    frozen: bool
+    down: bool
+
+
+_DOWN = services.c.reported_at < db_now() - sa.bindparam("down_time", type_=sa.Float)
+_OUT_OF_USE = sa.select(
+    services.c.host, services.c.disabled, services.c.frozen, _DOWN.label("down")
+).where(
     services.c.binary == VOLUME,
-    sa.or_(services.c.disabled.is_(True), services.c.frozen.is_(True)),
+    sa.or_(services.c.disabled.is_(True), services.c.frozen.is_(True), _DOWN),
 )
 
 
-def taken_out(tx: ReadTx) -> dict[str, tuple[bool, bool]]:
-    """Backends that an operator keeps work from: (disabled, frozen), by host@backend."""
-    return {row.host: (row.disabled, row.frozen) for row in tx.rows(_TAKEN_OUT)}
+def out_of_use(tx: ReadTx, down_time: float) -> dict[str, OutOfUse]:
+    """Backends that an operator keeps work from, or that are down; by host@backend."""
+    return {
+        row.host: OutOfUse(row.disabled, row.frozen, bool(row.down))
+        for row in tx.rows(_OUT_OF_USE, down_time=down_time)
+    }
 
 
 def require_thawed(tx: ReadTx, host: str | None) -> None:

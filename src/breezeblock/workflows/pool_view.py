@@ -7,19 +7,21 @@ pool at once, the volume service refuses and the walk goes on (design, section 6
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 
 from breezeblock.model.services import PoolReport, Service
 from breezeblock.scheduler.pools import Pool
 from breezeblock.store import services, volumes
+from breezeblock.store.services import OutOfUse
 from breezeblock.store.store import ReadTx, Store
 
 
 class PoolView:
     """All pools with their state; reloaded when older than `max_age` seconds.
 
-    What an operator has disabled or frozen is asked anew each time: once he has been told, nothing
-    more is placed there.
+    What an operator has disabled or frozen, and which backends are down, is asked anew each time:
+    from the moment on that others are told, nothing more is placed there, or is again.
     """
 
     def __init__(self, store: Store, *, down_time: float, max_age: float = 1.0) -> None:
@@ -30,16 +32,16 @@ class PoolView:
         self._reported: dict[str, float] = {}
         self._booked: list[tuple[str, int, float]] = []
         self._loaded_at = float("-inf")
-        self._taken_out: dict[str, tuple[bool, bool]] = {}
+        self._out: dict[str, OutOfUse] = {}
 
     async def pools(self) -> list[Pool]:
         """The pools as of now. Raises StoreUnavailable."""
         if time.monotonic() - self._loaded_at > self.max_age:
             await self._load()
-        taken_out = await self.store.read(services.taken_out)
-        if taken_out != self._taken_out:
-            self._taken_out = taken_out
-            self._pools = {name: _as_told(one, taken_out) for name, one in self._pools.items()}
+        out = await self.store.read(lambda tx: services.out_of_use(tx, self.down_time))
+        if out != self._out:
+            self._out = out
+            self._pools = {name: _as_told(one, out) for name, one in self._pools.items()}
         return list(self._pools.values())
 
     def book(self, pool: str, size: int) -> None:
@@ -64,10 +66,10 @@ class PoolView:
             if name in pools:
                 pools[name] = pools[name].booked(size)
         self._pools = pools
-        self._taken_out = {
-            host: (one.disabled, one.frozen)
+        self._out = {
+            host: OutOfUse(one.disabled, one.frozen, not one.up)
             for host, one in by_host.items()
-            if one.disabled or one.frozen
+            if one.disabled or one.frozen or not one.up
         }
         self._loaded_at = time.monotonic()
 
@@ -81,9 +83,9 @@ class PoolView:
         )
 
 
-def _as_told(pool: Pool, taken_out: dict[str, tuple[bool, bool]]) -> Pool:
-    disabled, frozen = taken_out.get(pool.backend, (False, False))
-    return replace(pool, enabled=not disabled, frozen=frozen)
+def _as_told(pool: Pool, out: Mapping[str, OutOfUse]) -> Pool:
+    told = out.get(pool.backend, OutOfUse(disabled=False, frozen=False, down=False))
+    return replace(pool, enabled=not told.disabled, frozen=told.frozen, up=not told.down)
 
 
 def _pool(report: PoolReport, service: Service | None, placed: tuple[int, int]) -> Pool:
