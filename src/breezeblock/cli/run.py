@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import sys
+import threading
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import msgspec
+import structlog
 import uvloop
 from cyclopts import Parameter
 
 from breezeblock.cli import logs
+from breezeblock.cli.service_manager import ServiceManager
 from breezeblock.compute.guest_image import find_guest_image
 from breezeblock.config import Config, ConfigError, load
 from breezeblock.services.process import Process
 from breezeblock.telemetry import tracing
 
+log = structlog.get_logger()
+
 GUEST_CACHE = Path(".cache/guest").absolute()
+
+STOP_SECONDS = 45.0
+"""A process that was told to stop ends within this time, whatever hangs. systemd and compose wait
+longer (deploy/), so that nothing is killed before."""
+
+EXIT_SECONDS = 1.0
+"""How long threads may hold up the end of a process that has stopped: calls to storage."""
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -31,7 +45,7 @@ def run(
     compute_port: int | None = None,
     log_level: str | None = None,
 ) -> None:
-    """Run the service until it is interrupted.
+    """Run the service until SIGTERM or SIGINT; a second one ends it at once.
 
     Parameters
     ----------
@@ -85,22 +99,58 @@ def _changed(struct: S, **values: object) -> S:
 async def serve(config: Config, roles: tuple[str, ...]) -> None:
     """Run the roles until SIGINT or SIGTERM."""
     process = Process(config, roles)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    manager = ServiceManager.of(os.environ)
+    stopped = asyncio.create_task(_told_to_stop())
     started = asyncio.create_task(process.start())
-    stopped = asyncio.create_task(stop.wait())
+    alive = asyncio.create_task(manager.give_signs_of_life())
     try:
         await asyncio.wait({started, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if started.done():
             started.result()
             print(greeting(config, process.roles), flush=True)
+            manager.tell("READY=1", f"STATUS=Serves: {', '.join(process.roles)}")
             await stopped
     finally:
+        log.info("stopping")
+        manager.tell("STOPPING=1", "STATUS=Hands over its work")
         started.cancel()
+        await asyncio.wait({started})
         await process.close()
         await tracing.flush()
+        alive.cancel()
+    _end_within(EXIT_SECONDS, 0)
+
+
+async def _told_to_stop() -> None:
+    """Return at SIGINT or SIGTERM. From then on time runs, and the next one ends the process."""
+    loop = asyncio.get_running_loop()
+    told = asyncio.Event()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
+        loop.add_signal_handler(number, told.set)
+    await told.wait()
+    for number in numbers:
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_DFL)  # it works also while the event loop stands still
+    _end_within(STOP_SECONDS, 1)
+
+
+def _end_within(seconds: float, code: int) -> None:
+    """End the process after that time, unless it has ended by itself.
+
+    Threads of drivers cannot be cancelled, and the interpreter would wait for them. What they do
+    was handed over, or is repeated by whoever goes on.
+    """
+
+    def end() -> None:
+        if code:
+            print(f"breezeblock: not stopped within {seconds:g} seconds", file=sys.stderr)
+        sys.stdout.flush()
+        os._exit(code)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
 
 
 def greeting(config: Config, roles: tuple[str, ...]) -> str:

@@ -80,6 +80,8 @@ async def start_compute(
         agent = Agent(engine, doors, config.availability_zone, config.report_interval)
         await agent.start()
         stack.push_async_callback(agent.close)
+    # Before the host is said to be away it takes no more work.
+    stack.push_async_callback(engine.leave)
     if "compute-api" in process.roles:
         waiter = Waiter(store, process.bus, f"compute-api.{new_id()}")
         await waiter.start()

@@ -90,8 +90,8 @@ class Process:
     async def start(self) -> None:
         """Bring up all roles; returns when the APIs accept connections.
 
-        Raises ConfigError, ValueError (a bad option, a database of another release), OSError (a
-        port that is taken). A database or broker that is away is waited for.
+        Raises ConfigError (also for a port that cannot be had), ValueError (a bad option, a
+        database of another release). A database or broker that is away is waited for.
         """
         self.config.data_dir.mkdir(parents=True, exist_ok=True)
         self._claim_data()
@@ -153,16 +153,14 @@ class Process:
         """First of all, so that it is there while others are waited for. Raises ConfigError."""
         told = self.config.monitoring
         if told.listen:
-            try:
-                await self._serve("monitoring", monitoring_server(told, self.readiness, self.figures))
-            except OSError as error:
-                raise ConfigError(f"monitoring.listen = {told.listen!r}: {error}") from None
+            await self._serve("monitoring", monitoring_server(told, self.readiness, self.figures))
             log.info("monitoring", port=self.servers["monitoring"].port)
 
     async def _open_store(self, name: str, url: str) -> Store:
         store = Store(url)
         self.stack.callback(store.close)
         self._databases[name] = DatabaseProbe(store)
+        reason = ""
         while True:
             try:
                 done = await asyncio.to_thread(
@@ -170,7 +168,9 @@ class Process:
                 )
                 break
             except StoreUnavailable as error:
-                log.warning("waiting for the database", error=str(error))
+                if str(error) != reason:
+                    reason = str(error)
+                    log.warning("waiting for the database", which=name, reason=reason)
                 await asyncio.sleep(DATABASE_RETRY)
         if done:
             log.info("database migrated", migrations=done)
@@ -198,20 +198,29 @@ class Process:
             poll=config.operations.poll,
             overtaken=sweep_backend.overtaken,
         )
-        await engine.start()
-        self.stack.push_async_callback(engine.close)
         if "volume" in self.roles:
             self.volume = VolumeService(
-                store, engine, backends, config.report_interval, config.inventory_interval
+                store,
+                engine,
+                backends,
+                config.report_interval,
+                config.inventory_interval,
+                down_time=config.service_down_time,
             )
             self.figures.volume = self.volume
+            self.stack.push_async_callback(self.volume.close)  # after the steps that use drivers
+        await engine.start()
+        self.stack.push_async_callback(engine.close)
+        if self.volume is not None:
             await self.volume.start()
-            self.stack.push_async_callback(self.volume.close)
+            self.stack.push_async_callback(self.volume.withdraw)
         if "scheduler" in self.roles:
             self.figures.databases.append(OpenOperations(store))
             scheduler = SchedulerService(store, engine, config)
             await scheduler.start()
             self.stack.push_async_callback(scheduler.close)
+        # Before a backend is said to be away nothing is scheduled here any more.
+        self.stack.push_async_callback(engine.leave)
         if "api" in self.roles:
             waiter = Waiter(store, self.bus, f"api.{new_id()}")
             await waiter.start()
@@ -250,6 +259,10 @@ class Process:
         await start_compute(self, store)
 
     async def _serve(self, name: str, server: HttpServer) -> None:
-        await server.start()
+        try:
+            await server.start()
+        except OSError as error:
+            why = (error.strerror or str(error)).partition(" (while")[0]
+            raise ConfigError(f"{name}: cannot listen on {server.address}: {why}") from None
         self.stack.push_async_callback(server.stop)
         self.servers[name] = server

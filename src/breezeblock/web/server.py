@@ -50,6 +50,12 @@ class HttpServer:
         """The port it listens on, once started; useful when port 0 was asked for."""
         return int(self._socket.getsockname()[1]) if self._socket else self._wanted_port
 
+    @property
+    def address(self) -> str:
+        """Where it listens, or shall listen: 127.0.0.1:8776."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{host}:{self.port}"
+
     async def start(self) -> None:
         """Returns when connections are accepted. Raises OSError when the port cannot be had."""
         self._socket = _listen(self._host, self._wanted_port)
