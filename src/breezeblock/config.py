@@ -1,4 +1,4 @@
-"""The configuration: one TOML file and `BREEZEBLOCK_…` environment variables, typed.
+"""The configuration: one TOML file, credentials, `BREEZEBLOCK_…` environment variables; typed.
 
 Every option has a default that makes one process on a laptop work. `load` refuses unknown keys and
 wrong types by name, so that a typing error is seen at start and not at three in the morning.
@@ -10,7 +10,7 @@ import os
 import re
 import socket
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -322,10 +322,15 @@ class ConfigError(ValueError):
 DATABASES = ("sqlite", "postgresql+psycopg")
 
 ENVIRONMENT_PREFIX = "BREEZEBLOCK_"
+CREDENTIAL_PREFIX = "breezeblock_"
+"""Begins the names of files in $CREDENTIALS_DIRECTORY that are for us, each with one option."""
 
 
 def load(path: Path | None = None, environment: Mapping[str, str] | None = None) -> Config:
-    """Read the TOML file (if any), then let environment variables override it.
+    """Read the TOML file (if any), then let credentials override it, then environment variables.
+
+    A file `breezeblock_auth.keystone.password` in $CREDENTIALS_DIRECTORY (systemd's LoadCredential=
+    or any folder of secrets) holds the text of that option.
 
     `BREEZEBLOCK_API__PORT=9000` sets `api.port`; a double underscore goes one level down; values
     are TOML (so numbers and lists work), or plain text when they are not valid TOML.
@@ -337,6 +342,8 @@ def load(path: Path | None = None, environment: Mapping[str, str] | None = None)
         except (OSError, tomllib.TOMLDecodeError) as error:
             raise ConfigError(f"{path}: {error}") from None
     env = os.environ if environment is None else environment
+    for name, text in _credentials(env.get("CREDENTIALS_DIRECTORY", "")):
+        _put(tree, name.split("."), text)
     for key, value in env.items():
         if key.startswith(ENVIRONMENT_PREFIX) and key != "BREEZEBLOCK_CONFIG":
             _put(tree, key[len(ENVIRONMENT_PREFIX) :].lower().split("__"), _value(value))
@@ -362,11 +369,12 @@ def _check(config: Config) -> None:
         if not name or any(mark in name for mark in "@#/ "):
             raise ConfigError(f"configuration: backends: the name {name!r} is empty or holds @ # /")
     if config.bus.partition(":")[0] not in ("memory", "amqp", "amqps"):
-        raise ConfigError(f"configuration: bus: {config.bus!r} is no memory:, amqp: or amqps: URL")
+        kind = _kind_of_url(config.bus)
+        raise ConfigError(f"configuration: bus: {kind!r} is no memory:, amqp: or amqps: URL")
     for key, url in (("database", config.database), ("compute.database", config.compute.database)):
         if url and url.partition(":")[0] not in DATABASES:
             raise ConfigError(
-                f"configuration: {key}: {url!r} is no URL of {' or '.join(DATABASES)}"
+                f"configuration: {key}: {_kind_of_url(url)!r} is no URL of {' or '.join(DATABASES)}"
             )
     if config.monitoring.listen:
         _ = config.monitoring.address
@@ -389,6 +397,22 @@ def _check(config: Config) -> None:
                 f"configuration: auth.users: the password of {user.name!r} is no bcrypt hash; "
                 "`breezeblock password` makes one"
             )
+
+
+def _kind_of_url(url: str) -> str:
+    """What can be shown of a URL that may hold a password."""
+    return url.partition(":")[0][:40] + ":…"
+
+
+def _credentials(folder: str) -> Iterator[tuple[str, str]]:
+    """The options that files of secrets hold, by name. Raises ConfigError."""
+    if not folder:
+        return
+    try:
+        for path in sorted(Path(folder).glob(f"{CREDENTIAL_PREFIX}*")):
+            yield path.name.removeprefix(CREDENTIAL_PREFIX), path.read_text().rstrip("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"credentials: {error}") from None
 
 
 def _put(tree: dict[str, Any], keys: list[str], value: Any) -> None:

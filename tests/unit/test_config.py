@@ -106,3 +106,36 @@ def test_a_value_that_cannot_work_is_refused_at_start(tree: dict[str, object], n
 def test_a_user_with_a_hash_is_taken() -> None:
     user = {"name": "ada", "password": HASH, "project_id": "p"}
     assert build({"auth": {"strategy": "basic", "users": [user]}}).auth.users[0].name == "ada"
+
+
+def test_credentials_go_before_the_file_and_the_environment_before_both(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(
+        'bus = "amqp://file"\nlog_level = "debug"\n[auth.keystone]\npassword = "file"\n'
+    )
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    (secrets / "breezeblock_bus").write_text("amqp://credential\n")
+    (secrets / "breezeblock_auth.keystone.password").write_text("0123\n")
+    (secrets / "of_somebody_else").write_text("x")
+    environment = {
+        "CREDENTIALS_DIRECTORY": str(secrets),
+        "BREEZEBLOCK_BUS": "amqp://environment",
+    }
+    config = load(file, environment)
+    assert config.bus == "amqp://environment"
+    assert config.auth.keystone.password == "0123"  # a text, though it looks like a number
+    assert config.log_level == "debug"
+
+
+def test_a_credential_that_is_no_option_is_named(tmp_path: Path) -> None:
+    (tmp_path / "breezeblock_buss").write_text("amqp://host")
+    with pytest.raises(ConfigError, match="buss"):
+        load(None, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+
+
+@pytest.mark.parametrize("option", ["bus", "database"])
+def test_a_url_that_is_refused_is_not_repeated_with_its_password(option: str) -> None:
+    with pytest.raises(ConfigError, match=option) as refused:
+        build({option: "http://user:verysecret@host/"})
+    assert "verysecret" not in str(refused.value)
