@@ -134,16 +134,18 @@ class Auth(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Who may call. `none` trusts every caller and therefore listens on loopback only."""
 
     strategy: Literal["none", "basic", "keystone"] = "none"
-    """`none`: everyone is an administrator; `basic`: HTTP basic authentication by `users`;
-    `keystone`: tokens of OpenStack's identity service."""
+    """`none`: everyone is an administrator; `basic`: HTTP basic authentication by `users` and
+    `users_file`; `keystone`: tokens of OpenStack's identity service."""
     none_listens_beyond_loopback: bool = False
     """Say so in so many words: everyone who reaches the port is an administrator."""
     users: tuple[User, ...] = ()
     """For `basic`: name, password (a bcrypt hash: `breezeblock password`), project_id, roles."""
     users_file: str = ""
-    """For `basic`, instead of `users` or besides: an htpasswd file of bcrypt hashes."""
+    """For `basic`, instead of `users` or besides: an htpasswd file of bcrypt hashes. It is read
+    again when it changes."""
     policy_file: str = ""
-    """A policy.yaml with Cinder's rule names; empty: the default rules."""
+    """A policy.yaml with Cinder's and Nova's rule names; empty: the default rules, which
+    `breezeblock policy` prints. It is read again when it changes."""
     keystone: Keystone = Keystone()
 
 
@@ -385,8 +387,10 @@ def _check(config: Config) -> None:
         re.compile(config.api.project_id_regex)
     except re.error as error:
         raise ConfigError(f"configuration: api.project_id_regex: {error}") from None
-    if config.auth.strategy == "basic" and not config.auth.users:
-        raise ConfigError("configuration: auth.users: basic authentication needs at least one")
+    if config.auth.strategy == "basic" and not (config.auth.users or config.auth.users_file):
+        raise ConfigError(
+            "configuration: auth.users: basic authentication needs at least one, or auth.users_file"
+        )
     if config.auth.strategy == "keystone":
         for option in ("auth_url", "username", "password"):
             if not getattr(config.auth.keystone, option):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -34,19 +35,28 @@ async def open_cloud() -> AsyncIterator[Deployment]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def basic_cloud() -> AsyncIterator[Deployment]:
-    """With HTTP basic authentication."""
-    hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
-    user = {"name": "ada", "password": hashed, "project_id": "abba", "roles": ["admin"]}
+    """With HTTP basic authentication, by a file of users."""
     deployment = one_process(
-        auth={"strategy": "basic", "users": [user]},
+        auth={"strategy": "basic", "users_file": "users"},
         compute={"block_storage_user": "ada", "block_storage_password": PASSWORD},
     )
+    users(deployment).write_text(ADA)
     deployment.http.auth = ("ada", PASSWORD)
     try:
         await deployment.start()
         yield deployment
     finally:
         await deployment.stop()
+
+
+ADA = f"ada:{bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()}:abba:admin,service\n"
+GRACE = "grace:$2y$05$SXYA/2F4NXQtu876fKMljePcBWhJl3e1A8pYet2A.r.dKDtoQtGOm\n"
+"""A line of `htpasswd -nbB grace s3cret`."""
+
+
+def users(deployment: Deployment) -> Path:
+    """The file of users, which the processes know by its name."""
+    return deployment.home / "users"
 
 
 def run(*command: str, **environment: str) -> str:
@@ -73,6 +83,34 @@ async def test_cinderclient_with_basic_authentication(basic_cloud: Deployment) -
     flow = str(FLOWS / "cinderclient_flow.py")
     out = run("python", flow, basic_cloud.volume_url, "http_basic", "ada", PASSWORD)
     assert out.strip() == "ok"
+
+
+async def test_users_of_an_htpasswd_file_come_and_go_without_a_restart(
+    basic_cloud: Deployment,
+) -> None:
+    def curl(password: str = "s3cret", url: str = basic_cloud.volume_url) -> str:
+        command = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-u", f"grace:{password}"]
+        return subprocess.check_output([*command, f"{url}/limits"], text=True, timeout=60)
+
+    async def until(status: str) -> None:
+        while curl() != status:
+            await asyncio.sleep(0.1)
+
+    assert curl() == "401"
+    users(basic_cloud).write_text(ADA + GRACE)
+    await until("200")
+    assert (curl("s3cre"), curl(url=basic_cloud.compute_url)) == ("401", "200")
+    cinder = ("cinder", "--os-auth-type", "http_basic", "--os-endpoint", basic_cloud.volume_url)
+    who = ("--os-username", "grace", "--os-password", "s3cret", "--os-project-id", "unused")
+    assert "Name" in run(*cinder, *who, "list")
+
+    users(basic_cloud).write_text(ADA + GRACE.replace("$2y$", "$apr1$"))
+    while "users: line 2: " not in basic_cloud.logs():
+        assert curl() == "200"
+    assert curl() == "200"
+    assert GRACE[10:40] not in basic_cloud.logs()
+    users(basic_cloud).write_text(ADA)
+    await until("401")
 
 
 @pytest.mark.parametrize("auth", ["none", "admin_token"])

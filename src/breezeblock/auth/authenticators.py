@@ -1,8 +1,8 @@
 """Authenticators: from request headers to an `Identity`.
 
 The web layer calls `identify` once a request, before anything else is known of it. `NoAuth`
-believes what it is told, for one machine and for tests; `BasicAuth` checks a password against a
-file of bcrypt hashes; `KeystoneAuth`, in a file of its own, asks Keystone about a token.
+believes what it is told, for one machine and for tests; `BasicAuth` checks a password against
+bcrypt hashes; `KeystoneAuth`, in a file of its own, asks Keystone about a token.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from breezeblock.auth.identity import Identity
-from breezeblock.auth.passwords import Passwords, User, read_users
+from breezeblock.auth.operators_file import LOOK_EVERY, OperatorsFile
+from breezeblock.auth.passwords import Passwords, User, parse_users
 from breezeblock.model.errors import BreezeblockError
 
 _NO_TOKEN = "notused"
@@ -92,16 +93,38 @@ def _administrator(user: str, project: str, *, is_service: bool, is_anonymous: b
 
 
 class BasicAuth(Authenticator):
-    """User name and password, as HTTP has them; each user has one project and his roles."""
+    """User name and password, as HTTP has them; each user has one project and his roles.
 
-    def __init__(self, users: Iterable[User], realm: str = "breezeblock") -> None:
-        self._passwords = Passwords(users)
+    The users are those of the configuration and those of a file, which is read again when it
+    changes; passwords that were found right by the file before are checked anew then. Raises
+    OSError, ValueError when the file cannot be used.
+    """
+
+    def __init__(
+        self,
+        users: Iterable[User] = (),
+        users_file: Path | None = None,
+        realm: str = "breezeblock",
+        look_every: float = LOOK_EVERY,
+    ) -> None:
+        self._users = list(users)
+        self._configured = Passwords(self._users)
+        self._file: OperatorsFile[Passwords] | None = None
+        if users_file is not None:
+            self._file = OperatorsFile(users_file, self._with_configured, look_every)
         self._challenge = f'Basic realm="{realm}", charset="UTF-8"'
 
-    @classmethod
-    def from_file(cls, path: Path) -> BasicAuth:
-        """With the users of a file; `auth.passwords` says what it looks like."""
-        return cls(read_users(path))
+    def _with_configured(self, text: str) -> Passwords:
+        found = parse_users(text)
+        configured = {user.name for user in self._users}
+        for user in found:
+            if user.name in configured:
+                raise ValueError(f"user {user.name!r} is in the configuration, too")
+        return Passwords([*self._users, *found])
+
+    @property
+    def _passwords(self) -> Passwords:
+        return self._configured if self._file is None else self._file.present()
 
     async def identify(
         self, headers: Mapping[str, str], _method: str = "", _path: str = "", /

@@ -1,7 +1,7 @@
 """Users of `BasicAuth`: the file that lists them, and the check of a password.
 
-The file has one user a line, `name:bcrypt-hash:project:role,role`, with `#` for comments; the first
-two fields are what `htpasswd -nB NAME` prints.
+The file has one user a line, `name:hash`, as `htpasswd -B` and `breezeblock password NAME` write
+them, with `#` for comments. More may follow: `name:hash:project:role,role`.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import re
 import secrets
+import uuid
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import bcrypt
 
@@ -23,6 +24,12 @@ _ATTEMPTS_AT_ONCE = 2
 _MAX_REMEMBERED = 1000
 _MAX_PASSWORD_BYTES = 72
 _DEFAULT_ROLES = "member"
+
+HASH = re.compile(r"\$2[aby]\$(?P<cost>\d\d)\$[./A-Za-z0-9]{53}")
+_COSTS = range(4, 18)
+"""As `htpasswd` has them; each more doubles the time, and 17 takes many seconds."""
+_USUAL_COST = 12
+_PROJECTS = uuid.UUID("5b9d1c6e-6f0a-5c0b-9a38-6d1f1d4c7a52")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +45,38 @@ class User:
         return Identity.with_roles(self.name, self.project_id, self.roles)
 
 
-def read_users(path: Path) -> list[User]:
-    """The users of a file. Raises ValueError, naming the line, when it cannot be understood."""
-    users = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        text = line.strip()
-        if text and not text.startswith("#"):
-            users.append(_parse(text, f"{path}, line {number}"))
-    return users
+def project_of(name: str) -> str:
+    """The project of a user whose line names none: always the same one, and his alone."""
+    return uuid.uuid5(_PROJECTS, name).hex
+
+
+def parse_users(text: str) -> list[User]:
+    """The users of a file. Raises ValueError, naming the line, when it cannot be understood.
+
+    No error shows anything of a hash.
+    """
+    users: dict[str, User] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        stripped = line.strip()
+        if stripped and not stripped.startswith("#"):
+            user = _parse(stripped, f"line {number}")
+            if user.name in users:
+                raise ValueError(f"line {number}: user {user.name!r} is there twice")
+            users[user.name] = user
+    return list(users.values())
 
 
 def _parse(text: str, place: str) -> User:
     name, password_hash, project, roles = (*text.split(":"), "", "", "")[:4]
-    if text.count(":") > 3 or not (name and project and password_hash.startswith("$2")):
-        raise ValueError(f"{place}: expected name:bcrypt-hash:project:role,role")
+    if text.count(":") not in (1, 2, 3) or not name:
+        raise ValueError(f"{place}: expected name:hash or name:hash:project:role,role")
+    found = HASH.fullmatch(password_hash)
+    if found is None or int(found["cost"]) not in _COSTS:
+        raise ValueError(
+            f"{place}: the hash of user {name!r} is not one of bcrypt; htpasswd -B makes them"
+        )
     names = (role.strip() for role in (roles or _DEFAULT_ROLES).split(","))
+    project = project or project_of(name)
     return User(name, password_hash.encode(), project, frozenset(filter(None, names)))
 
 
@@ -70,8 +94,8 @@ class Passwords:
         self._right: OrderedDict[bytes, User] = OrderedDict()
         self._running: dict[bytes, asyncio.Task[User | None]] = {}
         self._slots = asyncio.Semaphore(_ATTEMPTS_AT_ONCE)
-        # An unknown name costs as much time as a known one, so that names cannot be found out.
-        self._nobody = bcrypt.hashpw(secrets.token_bytes(16), bcrypt.gensalt(rounds=12))
+        costs = [_cost(user) for user in self._users.values()]
+        self._highest_cost = max(costs, default=_USUAL_COST)
 
     async def check(self, name: str, password: str) -> User | None:
         """The user, when the password is his."""
@@ -90,9 +114,8 @@ class Passwords:
 
     async def _verify(self, attempt: bytes, name: str, password: str) -> User | None:
         user = self._users.get(name)
-        expected = user.password_hash if user else self._nobody
         async with self._slots:
-            right = await asyncio.to_thread(_matches, password.encode(), expected)
+            right = await asyncio.to_thread(_matches, password.encode(), user, self._highest_cost)
         if not right or user is None:
             return None
         self._right[attempt] = user
@@ -104,8 +127,35 @@ class Passwords:
         return hmac.digest(self._key, f"{len(name)}:{name}{password}".encode(), hashlib.sha256)
 
 
-def _matches(password: bytes, expected: bytes) -> bool:
-    try:
-        return len(password) <= _MAX_PASSWORD_BYTES and bcrypt.checkpw(password, expected)
-    except ValueError:
+def _matches(password: bytes, user: User | None, highest_cost: int) -> bool:
+    """Whether the password is the user's.
+
+    The work is always that of the highest cost, also for users of a lower one and for names that
+    nobody has, so that the time tells no names.
+    """
+    if len(password) > _MAX_PASSWORD_BYTES:
         return False
+    if user is None:
+        _work(password, highest_cost)
+        return False
+    right = _is(password, user.password_hash)
+    for cost in range(_cost(user), highest_cost):
+        _work(password, cost)
+    return right
+
+
+def _is(password: bytes, expected: bytes) -> bool:
+    try:
+        return bcrypt.checkpw(password, expected)
+    except ValueError:  # a NUL in the password
+        return False
+
+
+def _work(password: bytes, cost: int) -> None:
+    """What one check of this cost takes; twice as long as of the one below."""
+    _is(password, b"$2b$%02d$%s" % (cost, b"." * 53))
+
+
+def _cost(user: User) -> int:
+    found = HASH.fullmatch(user.password_hash.decode())
+    return int(found["cost"]) if found else _USUAL_COST

@@ -58,16 +58,21 @@ def policy(config: Config, defaults: Mapping[str, str] = BLOCK_STORAGE_RULES) ->
 def authenticator(config: Config, service_types: frozenset[str]) -> Authenticator:
     """How callers prove who they are; it is to be closed in the end.
 
-    `service_types`: what the API that they call is named in Keystone's catalog.
+    `service_types`: what the API that they call is named in Keystone's catalog. Raises ConfigError.
     """
     if config.auth.strategy == "none":
         return NoAuth()
     if config.auth.strategy == "keystone":
         return KeystoneAuth(config.auth.keystone, service_types)
-    return BasicAuth(
+    users = (
         User(user.name, user.password.encode(), user.project_id, frozenset(user.roles))
         for user in config.auth.users
     )
+    users_file = Path(config.auth.users_file) if config.auth.users_file else None
+    try:
+        return BasicAuth(users, users_file)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"auth.users_file: {error}") from None
 
 
 def check_listen(config: Config, address: str) -> None:
