@@ -10,7 +10,17 @@ import sys
 import cyclopts
 
 from breezeblock import __version__
-from breezeblock.cli import config, database, demo, doctor, ontapsim, operations, password, run
+from breezeblock.cli import (
+    config,
+    database,
+    demo,
+    doctor,
+    ontapsim,
+    operations,
+    password,
+    policy,
+    run,
+)
 from breezeblock.config import ConfigError
 
 app = cyclopts.App(
@@ -25,6 +35,7 @@ app.command(operations.trace)
 app.command(doctor.doctor)
 app.command(database.app)
 app.command(password.password)
+app.command(policy.policy)
 app.command(ontapsim.ontapsim)
 
 
