@@ -172,7 +172,9 @@ class Engine:
                 except Fenced:
                     await self._fenced(held)
                 finally:
-                    self._held.pop(held.id, None)
+                    # Its next step may have begun here while we still published the wake-up for it.
+                    if self._held.get(held.id) == held.epoch:
+                        del self._held[held.id]
         except _OfAnotherRelease as error:
             log.info("left to another release", operation=operation_id, step=str(error))
         except StoreUnavailable as error:

@@ -365,6 +365,44 @@ async def test_whoever_stops_leaves_new_work_to_others(world: World) -> None:
             await asyncio.sleep(0.01)
 
 
+async def test_a_lease_is_renewed_though_the_step_began_before_the_last_one_had_returned(
+    world: World,
+) -> None:
+    """A broker may deliver a wake-up before it has confirmed to us that it has it."""
+    engine, going_on = world.engine(lease=0.3, poll=60), asyncio.Event()
+    tasks: list[asyncio.Task[None]] = []
+
+    async def two(_run: Run[Data]) -> Outcome:
+        world.did.append("two")
+        await going_on.wait()
+        return Done()
+
+    world.workflow = Workflow(
+        "toy", "thing", Data, (world.workflow.step("one"), two), world.workflow.settle_failure
+    )
+    engine.registry = Registry((world.workflow,))
+    await engine.start()
+    ident = await world.submit()
+
+    async def deliver(_wakes: list[Wake]) -> None:
+        if not tasks:
+            tasks.append(asyncio.create_task(engine.run(ident, "second")))
+            while "two" not in world.did:
+                await asyncio.sleep(0.01)
+
+    world.store.on_commit = deliver
+    await engine.run(ident, "first")
+    await asyncio.sleep(0.8)
+    assert (
+        await world.store.write(lambda tx: operations.claim(tx, ident, "second", "thief", lease=5))
+        is None
+    )
+    going_on.set()
+    await asyncio.gather(*tasks)
+    assert (await world.get(ident)).state == "succeeded"
+    await engine.close()
+
+
 async def test_a_long_step_keeps_no_other_work_from_being_found(world: World) -> None:
     engine = world.engine(poll=0.01)
     await engine.serve("first", in_flight=2)
