@@ -30,7 +30,7 @@ from breezeblock.telemetry import metrics
 PATIENCE = 2.0
 """Seconds that each part is given."""
 
-FRESH = 5.0
+FRESH = 1.0
 """Seconds that a count of the open operations is good for."""
 
 log = structlog.get_logger()

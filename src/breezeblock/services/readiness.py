@@ -1,9 +1,9 @@
 """Whether a process can do its work now, and if not, which part is missing and why.
 
 Behind `/ready` of the monitoring listener and the API's health check. Without its database a
-process can do nothing, and a volume service nothing without any backend. Without the broker work is
-found by polling, and the other backends go on without one that is away: that is told, and no reason
-to send requests elsewhere.
+process can do nothing, and a volume service nothing before it has set up one of its backends.
+Without the broker work is found by polling, and a backend that goes away takes nothing with it but
+its own work: that is told, and no reason to send requests elsewhere.
 """
 
 from __future__ import annotations

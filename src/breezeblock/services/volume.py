@@ -108,7 +108,7 @@ class VolumeService:
 
     @property
     def ready(self) -> bool:
-        """Whether at least one backend can take work; `troubles` says why others cannot."""
+        """Whether at least one backend has been set up; `troubles` says what is amiss with any."""
         return bool(self._serving)
 
     async def _serve(self, backend: Backend) -> None:
