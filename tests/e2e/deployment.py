@@ -205,10 +205,16 @@ class Deployment:
 
     async def attach(self, server: str, volume: str, version: str = "2.90") -> None:
         """Attach a volume; from version 2.101 on the answer comes before that is done."""
+        reply = await self.request_to_attach(server, volume, version)
+        assert reply.status_code in (200, 202), reply.text
+
+    async def request_to_attach(
+        self, server: str, volume: str, version: str = "2.90"
+    ) -> httpx2.Response:
+        """What compute answers to the request, good or bad."""
         body = {"volumeAttachment": {"volumeId": volume}}
         path = f"/servers/{server}/os-volume_attachments"
-        reply = await self.compute("POST", path, body, version)
-        assert reply.status_code in (200, 202), reply.text
+        return await self.compute("POST", path, body, version)
 
     async def detach(self, server: str, volume: str) -> None:
         """Detach a volume, waited for until it is free."""

@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 from tests.e2e.deployment import Deployment, spread_out
+from tests.e2e.writing import Writing
 from tests.engines.postgres import Postgres
 from tests.engines.rabbitmq import RabbitMQ
 
@@ -174,32 +175,17 @@ async def test_a_guest_survives_its_agent_and_its_storage_daemon(deployment: Dep
         )
         assert reply.status_code == 200, reply.text
         disk = await guest.find_disk(volume)
-        await guest.run(
-            "(i=0; while [ ! -e /tmp/stop ]; do i=$((i+1)); printf '%08d' $i | "
-            f"dd of={disk} bs=512 seek=$i conv=notrunc,fsync 2>/dev/null "
-            "&& echo $i > /tmp/written || touch /tmp/failed; done) >/dev/null 2>&1 &"
-        )
-        await guest.run("while [ ! -e /tmp/written ]; do usleep 50000; done")
+        writing = await Writing.begin(guest, disk)
         name = next(name for name in deployment.processes if name.endswith("compute"))
         deployment.kill(name)
         storage_daemons = pids_of("qemu-storage-daemon", volume)
         assert storage_daemons
         for pid in storage_daemons:
             os.kill(pid, signal.SIGKILL)
-        before = int(await guest.run("cat /tmp/written"))
         deployment.launch(name, ("compute",))
         await deployment.until_ready()
-        for _ in range(300):
-            if int(await guest.run("cat /tmp/written")) > before + 20:
-                break
-            await asyncio.sleep(0.1)
-        await guest.run("touch /tmp/stop; sleep 0.5; [ ! -e /tmp/failed ]")
-        written = int(await guest.run("cat /tmp/written"))
-        assert written > before + 20
-        last = await guest.run(
-            f"dd if={disk} bs=512 skip={written} count=1 2>/dev/null | head -c 8"
-        )
-        assert int(last) == written
+        await writing.goes_on()
+        await writing.end()
     shown = (await deployment.compute("GET", f"/servers/{server}")).json()["server"]
     assert shown["status"] == "ACTIVE"
     assert (await deployment.compute("DELETE", f"{attached}/{volume}")).status_code == 202

@@ -13,14 +13,18 @@ import asyncio
 import json
 import os
 import subprocess
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import aio_pika
 import bcrypt
 import httpx2
 from sqlalchemy.exc import SQLAlchemyError
 
+from breezeblock.bus.amqp_topology import name_on_broker
 from breezeblock.config import load
 from breezeblock.doctor.findings import Diagnosis
 from breezeblock.doctor.visit import visit
@@ -39,6 +43,18 @@ ROLES = {
 }
 DOWN_TIME = 6.0
 PASSWORD = "secret"
+_HOLDER = """
+import asyncio, sys, time
+from breezeblock.store import volumes
+from breezeblock.store.store import Store
+
+def lock(tx):
+    volumes.lock(tx, sys.argv[2])
+    print("locked", flush=True)
+    time.sleep(3600)
+
+asyncio.run(Store(sys.argv[1], threads=1).write(lock))
+"""
 USERS = {"ada": ("admin", "member"), "breezeblock": ("admin", "service")}
 
 
@@ -123,6 +139,55 @@ class Hosts(Deployment):
         assert reply.status_code == 200, reply.text
         return list(reply.json()["operations"])
 
+    async def until_worked_on(self, volumes: Sequence[str], hosts: set[str]) -> dict[str, str]:
+        """Which host works on each volume, once all are worked on by these hosts."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                newest = {volume: (await self.operations_on(volume))[-1] for volume in volumes}
+                found = {
+                    volume: str(one["worker"]).partition(":")[0] for volume, one in newest.items()
+                }
+                if set(found.values()) <= hosts:
+                    return found
+                await asyncio.sleep(0.1)
+
+    async def volumes(self) -> list[str]:
+        """The ids of all volumes."""
+        return [one["id"] for one in (await self.volume("GET", "/volumes")).json()["volumes"]]
+
+    async def volumes_of(self, server: str) -> set[str]:
+        """The volumes that compute says the server has, or gets, or gives back."""
+        reply = await self.compute("GET", f"/servers/{server}/os-volume_attachments")
+        return {one["volumeId"] for one in reply.json()["volumeAttachments"]}
+
+    async def until_consumed(self, topic: str, *, by: int) -> None:
+        """Return when the broker believes so many services to be there for a topic's messages."""
+        connection = await aio_pika.connect(self.broker.url)
+        async with connection, asyncio.timeout(PATIENCE):
+            channel = await connection.channel()
+            while True:
+                queue = await channel.get_queue(name_on_broker(topic))
+                if queue.declaration_result.consumer_count == by:
+                    return
+                await asyncio.sleep(0.2)
+
+    @contextmanager
+    def transaction_on(self, host: str, volume: str) -> Iterator[None]:
+        """A process on the host has a transaction open that has locked the volume's row.
+
+        In the end it is killed: is the host cut off by then, the database does not hear of it.
+        """
+        entry = self.network[host].place.entry
+        holder = subprocess.Popen(
+            [*entry, sys.executable, "-c", _HOLDER, self.database, volume], stdout=subprocess.PIPE
+        )
+        try:
+            assert holder.stdout is not None and holder.stdout.readline() == b"locked\n"
+            yield
+        finally:
+            holder.kill()
+            holder.wait()
+
     def locks_of_the_shared_backend(self) -> Locks:
         """Whoever holds a volume's lock stops the driver there, on whatever host it runs."""
         return Locks(self._shared / "locks", patience=60)
@@ -135,8 +200,15 @@ class Hosts(Deployment):
             if str(self.data_of(host)) in " ".join(words)
         ]
 
-    def text_of_log(self, host: str) -> str:
-        return (self.home / f"{host}.log").read_text(errors="replace")
+    async def until_logged(self, host: str, *words: str) -> None:
+        """Return when a line of the host's log has all the words."""
+        path = self.home / f"{host}.log"
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                lines = (await asyncio.to_thread(path.read_text, errors="replace")).splitlines()
+                if any(all(word in line for word in words) for line in lines):
+                    return
+                await asyncio.sleep(0.1)
 
     @property
     def _shared(self) -> Path:

@@ -83,13 +83,17 @@ class Network:
         """The host is back, after `cut`."""
         _ip("-n", self._switch, "link", "set", _port(self[name]), "master", "switch")
 
+    def deafen(self, name: str, speaker: str) -> None:
+        """The host does not hear the speaker any more, who still hears it."""
+        self._know(self[speaker], self[name], NOBODY)
+
     def part(self, one: str, other: str) -> None:
         """These two do not hear each other any more; all others do."""
-        self._know(self[one], self[other], NOBODY)
-        self._know(self[other], self[one], NOBODY)
+        self.deafen(one, other)
+        self.deafen(other, one)
 
     def join(self, one: str, other: str) -> None:
-        """They hear each other again, after `part`."""
+        """They hear each other again, after `deafen` or `part`."""
         self._know(self[one], self[other], _hardware(self[other]))
         self._know(self[other], self[one], _hardware(self[one]))
 
