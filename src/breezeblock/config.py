@@ -413,8 +413,9 @@ def _credentials(folder: str) -> Iterator[tuple[str, str]]:
     if not folder:
         return
     try:
-        for path in sorted(Path(folder).glob(f"{CREDENTIAL_PREFIX}*")):
-            yield path.name.removeprefix(CREDENTIAL_PREFIX), path.read_text().rstrip("\n")
+        for path in sorted(Path(folder).iterdir()):  # raises where glob would find nothing
+            if path.name.startswith(CREDENTIAL_PREFIX):
+                yield path.name.removeprefix(CREDENTIAL_PREFIX), path.read_text().rstrip("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"credentials: {error}") from None
 

@@ -134,6 +134,11 @@ def test_a_credential_that_is_no_option_is_named(tmp_path: Path) -> None:
         load(None, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
 
 
+def test_credentials_that_cannot_be_read_stop_the_start(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="credentials: .*gone"):
+        load(None, {"CREDENTIALS_DIRECTORY": str(tmp_path / "gone")})
+
+
 @pytest.mark.parametrize("option", ["bus", "database"])
 def test_a_url_that_is_refused_is_not_repeated_with_its_password(option: str) -> None:
     with pytest.raises(ConfigError, match=option) as refused:
