@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,11 +22,14 @@ from breezeblock.web.server import HttpServer
 from breezeblock.web.service import block_storage
 from breezeblock.web.versions import Ready
 
+PASSIVE = socket.AI_PASSIVE
+"""As servers ask: an empty name is every address of the machine."""
+
 
 def api_server(tools: Application, callers: Authenticator, ready: Ready) -> HttpServer:
     """The HTTP server of the block storage API, not yet started. Raises ConfigError."""
     config = tools.config
-    check_listen(config, config.api.listen)
+    check_listen(config, "api.listen", config.api.listen)
     app = make_app(
         block_storage(
             public_endpoint=config.api.public_endpoint or None,
@@ -75,20 +79,28 @@ def authenticator(config: Config, service_types: frozenset[str]) -> Authenticato
         raise ConfigError(f"auth.users_file: {error}") from None
 
 
-def check_listen(config: Config, address: str) -> None:
+def check_listen(config: Config, option: str, address: str) -> None:
     """Without authentication only loopback is served, unless the operator says it in so many words.
 
-    Raises ConfigError.
+    `option` is what the address is called in the configuration. Raises ConfigError.
     """
     if config.auth.strategy != "none" or config.auth.none_listens_beyond_loopback:
         return
-    try:
-        loopback = address == "localhost" or ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
+    beyond = [
+        one for one in _resolved(option, address) if not ipaddress.ip_address(one).is_loopback
+    ]
+    if beyond:
         raise ConfigError(
-            f"listen = {address!r} with auth.strategy = 'none' would make everyone who reaches the "
-            "port an administrator. Use 'basic' or 'keystone', or say "
+            f"{option} = {address!r} with auth.strategy = 'none' would make everyone who reaches "
+            f"the port at {beyond[0]} an administrator. Use 'basic' or 'keystone', or say "
             "auth.none_listens_beyond_loopback = true."
         )
+
+
+def _resolved(option: str, address: str) -> list[str]:
+    """The addresses behind a name. Also `localhost` is what the machine says it is."""
+    try:
+        found = socket.getaddrinfo(address or None, 0, type=socket.SOCK_STREAM, flags=PASSIVE)
+    except OSError as error:
+        raise ConfigError(f"{option} = {address!r}: {error.strerror}") from None
+    return [str(place[0]).partition("%")[0] for *_, place in found]

@@ -54,6 +54,8 @@ async def start_compute(
     `hypervisor`: another one than this host's QEMU, for tests.
     """
     config, stack = process.config, process.stack
+    if "compute-api" in process.roles:
+        check_listen(config, "compute.listen", config.compute.listen)
     storage = open_block_storage(config)
     stack.push_async_callback(storage.close)
     local = None
@@ -87,7 +89,6 @@ async def start_compute(
         await waiter.start()
         sweep = asyncio.create_task(_sweep(engine, config))
         stack.push_async_callback(_cancel, sweep)
-        check_listen(config, config.compute.listen)
         callers = authenticator(config, COMPUTE)
         stack.push_async_callback(callers.close)
         app = compute_app(config, store, waiter, storage, callers)
