@@ -255,7 +255,8 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """Whether a process that starts brings an older database up to date; else it refuses one, and
     `breezeblock database upgrade` does it."""
     bus: str = "memory:"
-    """`memory:` for one process, or `amqp://user:password@host:5672/`."""
+    """`memory:` for one process, or `amqp://user:password@host:5672/`; the nodes of a cluster are
+    parted by commas (`amqp://user:password@mq1,mq2,mq3/`)."""
     availability_zone: str = "nova"
     """Zone of services and backends that name none."""
     report_interval: Seconds = 10.0

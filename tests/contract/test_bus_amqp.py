@@ -407,8 +407,11 @@ class TestTopology:
         await publisher.publish(topic, b"deleted")
         await operator.queue_delete(f"breezeblock.{topic}")
 
-        await publisher.publish(topic, b"kept")
+        with pytest.raises(BusUnavailable):
+            await publisher.publish(topic, b"came back")
+        await publish_when_possible(publisher, topic, b"kept")
 
+        assert publisher.figures.returned == 1
         await (await service()).consume(topic, consumer, in_flight=1)
         await until(lambda: consumer.got)
         assert consumer.got == [b"kept"]

@@ -91,6 +91,8 @@ class RabbitMQ(PrivateServer):
         ]
         for number, name in enumerate(self._together.names(), 1):
             settings.append(f"cluster_formation.classic_config.nodes.{number} = {name}")
+        if len(self._together.addresses) > 1:  # as docs/operating.md recommends, but quicker
+            settings += ["cluster_partition_handling = pause_minority", "net_ticktime = 5"]
         (self.home / "rabbitmq.conf").write_text("\n".join(settings) + "\n")
         cookie = self.home / ".erlang.cookie"
         cookie.write_text(self._together.cookie)

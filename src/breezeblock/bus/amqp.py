@@ -22,7 +22,7 @@ from breezeblock.bus.handling import Tasks
 
 log = structlog.get_logger(__name__)
 
-SHORTEST_PAUSE = 0.2
+SHORTEST_PAUSE = 0.4
 LONGEST_PAUSE = 4.0
 
 NEXT_BROKER_SECONDS = 4.0

@@ -24,7 +24,7 @@ from aio_pika.abc import (
 
 from breezeblock.bus import amqp_link
 from breezeblock.bus.amqp_link import ANSWER_SECONDS, Link, answer_within
-from breezeblock.bus.amqp_publishing import Publishing
+from breezeblock.bus.amqp_publishing import Publishing, QueueGone
 from breezeblock.bus.amqp_topology import (
     declare_exchange,
     ensure_queue,
@@ -261,11 +261,14 @@ class Session:
         try:
             async with answer_within(ANSWER_SECONDS):
                 await send(topic, body)
+        except QueueGone:
+            raise
         except QueueFull:
             self._figures.refused += 1
             raise
         except BusUnavailable:
             self._figures.unconfirmed += 1
+            self._publishing.renew()
             self._speaking.doubt()
             raise
         self._figures.published += 1

@@ -9,6 +9,7 @@ takes no more than so many messages: the publisher is told, and polling finds th
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 import structlog
@@ -26,6 +27,9 @@ DELIVERY_LIMIT = 20
 
 The default of RabbitMQ 4, said aloud for 3.10. The work is in the database.
 """
+
+DELETED_SECONDS = 0.2
+"""So long a name stays unused, lest the broker takes the new queue for the old one."""
 
 Arguments = Mapping[str, str | int]
 
@@ -67,6 +71,7 @@ async def ensure_queue(connection: AbstractConnection, topic: str) -> None:
     log.warning("queue replaced", name=name_on_broker(topic), reason=difference)
     async with connection.channel(publisher_confirms=False) as channel:
         await channel.queue_delete(name_on_broker(topic))
+    await asyncio.sleep(DELETED_SECONDS)
     await _declare(connection, topic)
 
 

@@ -48,7 +48,7 @@ class Figures:
     published: int = 0
     """Messages and broadcasts that the broker has confirmed."""
     returned: int = 0
-    """Messages that came back because their queue had gone; they were sent once more."""
+    """Messages that came back because their queue had gone: lost."""
     unconfirmed: int = 0
     """Messages and broadcasts given to the broker without an answer: they may be lost."""
     refused: int = 0

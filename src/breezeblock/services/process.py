@@ -23,6 +23,7 @@ from breezeblock.drivers.backend import Backend
 from breezeblock.images.base import ImageService
 from breezeblock.images.opening import open_images, open_staging
 from breezeblock.images.packing import Packing
+from breezeblock.model.errors import InvalidInput
 from breezeblock.model.ids import new_id
 from breezeblock.operations.engine import Engine
 from breezeblock.operations.explain import explain
@@ -61,6 +62,13 @@ def resolve_roles(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(role for role in ROLES if role in wanted)
 
 
+def _open_bus(url: str) -> Bus:
+    try:
+        return open_bus(url)
+    except InvalidInput as error:
+        raise ConfigError(f"configuration: bus: {error}") from None
+
+
 class Process:
     """A running deployment, or a part of one. `start`, then `close`."""
 
@@ -72,7 +80,7 @@ class Process:
                 "bus = 'memory:' joins the roles of one process only; "
                 "set bus to an amqp:// address to run them apart."
             )
-        self.bus: Bus = open_bus(config.bus)
+        self.bus: Bus = _open_bus(config.bus)
         self.stack = contextlib.AsyncExitStack()
         self.servers: dict[str, HttpServer] = {}
         self.figures = Figures(self.bus)

@@ -27,6 +27,11 @@ def test_roles_apart_need_a_broker(roles: list[str]) -> None:
         Process(build({}), roles)
 
 
+def test_a_bus_url_without_a_good_host_is_a_mistake_in_the_configuration() -> None:
+    with pytest.raises(ConfigError, match=r"bus: .*mq:x"):
+        Process(build({"bus": "amqp://user:secret@mq,mq:x/"}), ["api"])
+
+
 @pytest.mark.parametrize("roles", [[], ["compute"], ["api", "scheduler", "volume"]])
 def test_roles_that_belong_together_need_none(roles: list[str]) -> None:
     Process(build({}), roles)
