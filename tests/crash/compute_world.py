@@ -55,7 +55,7 @@ from breezeblock.web.app import AsgiApp, make_app
 from breezeblock.web.service import compute
 from tests.crash.asgi import Reply, request
 from tests.crash.compute_faults import Refused
-from tests.crash.database import migrated
+from tests.crash.database import guarded
 from tests.crash.stage import BEGINNING, Actor, Order, Remains, Stage, When
 from tests.crash.virtual_time import idle
 from tests.crash.world import (
@@ -371,6 +371,6 @@ def _config() -> Config:
 def first_day() -> Remains[Beyond]:
     """One host without guests, before block storage as it is on its first day."""
     beyond = Beyond(FakeHypervisor(Effects()), storage_first_day())
-    stage: Stage[Beyond] = Stage(Remains(migrated(), BEGINNING, beyond))
+    stage: Stage[Beyond] = Stage(Remains(guarded(), BEGINNING, beyond))
     stage.write(lambda tx: servers.report_host(tx, HOST, ZONE, {}))
     return stage.remains()

@@ -1,15 +1,8 @@
-"""The empty database that every stage begins with: migrated once a process, then copied."""
+"""The empty database that every stage begins with, and what watches over it."""
 
 from __future__ import annotations
 
-from functools import cache
-from types import SimpleNamespace
-from typing import Any
-
-import sqlalchemy as sa
-from sqlalchemy.pool import StaticPool
-
-from breezeblock.store import schema
+from tests.new_database import migrated
 
 GUARDS = (
     "CREATE TABLE never (text TEXT)",
@@ -33,17 +26,6 @@ GUARDS = (
 """What must never be written, not even for a moment: the database notes it down here."""
 
 
-@cache
-def migrated() -> bytes:
-    """A SQLite database with the present schema, as bytes to begin from."""
-    engine = sa.create_engine("sqlite://", poolclass=StaticPool)
-    store: Any = SimpleNamespace(is_sqlite=True, engine=engine)
-    schema.upgrade(store)
-    with engine.connect() as connection:
-        raw: Any = connection.connection.dbapi_connection
-        for guard in GUARDS:
-            raw.execute(guard)
-        raw.commit()
-        copy: bytes = raw.serialize()
-    engine.dispose()
-    return copy
+def guarded() -> bytes:
+    """A SQLite database with the present schema and the guards, as bytes to begin from."""
+    return migrated(*GUARDS)

@@ -54,7 +54,7 @@ from breezeblock.workflows.doors import SCHEDULER, Doors, Scheduling
 from breezeblock.workflows.pool_view import PoolView
 from breezeblock.workflows.registry import REGISTRY
 from tests.crash.asgi import Reply, request
-from tests.crash.database import migrated
+from tests.crash.database import guarded
 from tests.crash.shelf import PackingDoor, Shelf, ShelfDoor, StagingDoor
 from tests.crash.stage import BEGINNING, Actor, Remains, Stage
 from tests.crash.virtual_time import VirtualLoop, idle
@@ -398,7 +398,7 @@ def begun(*drivers: FakeDriver) -> Remains[Backends]:
             services.report(tx, services.VOLUME, backend.name, ZONE, backend_state="up")
             services.report_pools(tx, backend.name, backend.reports(driver.stats()))
 
-    stage: Stage[Backends] = Stage(Remains(migrated(), BEGINNING, Backends(drivers)))
+    stage: Stage[Backends] = Stage(Remains(guarded(), BEGINNING, Backends(drivers)))
     stage.write(populate)
     return stage.remains()
 

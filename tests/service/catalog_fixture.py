@@ -25,11 +25,11 @@ from breezeblock.model.volumes import Volume
 from breezeblock.operations.waiting import Waiter
 from breezeblock.store import quotas, services, volume_types, volumes
 from breezeblock.store.schema import ensure_default_type
-from breezeblock.store.store import Store, WriteTx
-from breezeblock.store.tables import metadata
+from breezeblock.store.store import WriteTx
 from breezeblock.web.app import make_app
 from breezeblock.web.routes import Route
 from breezeblock.web.service import block_storage
+from tests.new_database import new_store
 
 T = TypeVar("T")
 
@@ -155,9 +155,8 @@ async def open_cloud(
 ) -> AsyncIterator[Cloud]:
     """A cloud with these routes; `settings` are the configuration's."""
     config: Config = build(settings)
-    store = Store(f"sqlite:///{directory / 'db.sqlite'}")
+    store = new_store(directory / "db.sqlite")
     try:
-        metadata.create_all(store.engine)
         await ensure_default_type(store, config.default_volume_type)
         app = Application(config, store, Waiter(store, MemoryBus(), "test"))
         asgi = make_app(block_storage(), routes, app=app, authenticator=Personas(), policy=POLICY)

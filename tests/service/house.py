@@ -47,6 +47,7 @@ from breezeblock.workflows import sweep_backend
 from breezeblock.workflows.doors import SCHEDULER, Doors, Scheduling
 from breezeblock.workflows.pool_view import PoolView
 from breezeblock.workflows.registry import REGISTRY
+from tests.new_database import new_store
 from tests.service.catalog_fixture import POLICY, PROJECT, Caller, Cloud, Personas
 from tests.service.fake_driver import FakeDriver
 
@@ -229,10 +230,11 @@ async def open_house(
         Backend(driver, availability_zone=zone_of[number % len(zone_of)], threads=4)
         for number, driver in enumerate(known)
     ]
-    store = Store(database or f"sqlite:///{directory / 'breezeblock.sqlite'}")
+    store = Store(database) if database else new_store(directory / "breezeblock.sqlite")
     bus = MemoryBus()
     await bus.start()
-    schema.upgrade(store)
+    if database:
+        schema.upgrade(store)
     await schema.ensure_default_type(store, config.default_volume_type)
     store.on_commit = partial(send_wakes, bus)
     engine = _engine(config, store, bus, backends, images)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.new_database import new_store
 
 from breezeblock.bus.memory import MemoryBus
 from breezeblock.drivers.base import PermanentError, TemporaryError
@@ -25,7 +26,7 @@ from breezeblock.operations.waiting import StillRunning, Waiter
 from breezeblock.operations.wakes import send_wakes
 from breezeblock.operations.workers import worker_lives, worker_name
 from breezeblock.operations.workflow import Again, Done, Next, Outcome, Registry, Run, Workflow
-from breezeblock.store import operations, schema, tables
+from breezeblock.store import operations, tables
 from breezeblock.store.operations import Fenced
 from breezeblock.store.store import Store, Wake, WriteTx
 
@@ -90,8 +91,7 @@ class World:
 
 @pytest.fixture
 async def world(tmp_path) -> AsyncIterator[World]:
-    store = Store(f"sqlite:///{tmp_path}/test.sqlite")
-    schema.upgrade(store)
+    store = new_store(tmp_path / "test.sqlite")
     bus = MemoryBus()
     await bus.start()
     yield World(store, bus)

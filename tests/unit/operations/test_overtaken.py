@@ -7,22 +7,22 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.new_database import new_store
 from tests.unit.operations.test_engine import World
 
 from breezeblock.bus.memory import MemoryBus
 from breezeblock.model.errors import Failure
 from breezeblock.model.operation import Operation
 from breezeblock.operations.engine import Engine
-from breezeblock.store import operations, schema
-from breezeblock.store.store import Store, WriteTx
+from breezeblock.store import operations
+from breezeblock.store.store import WriteTx
 
 BY_FORCE = Failure("cancelled", "by force", cause="An administrator.", remedy="Ask again.")
 
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    store = Store(f"sqlite:///{tmp_path / 'db.sqlite'}")
-    schema.upgrade(store)
+    store = new_store(tmp_path / "db.sqlite")
     yield World(store, MemoryBus())
     store.close()
 
