@@ -36,7 +36,7 @@ from tests.service.fake_driver import FakeDriver
 from tests.service.house import House, open_house
 
 INTERVAL = 0.05
-DOWN = 1.0
+DOWN = 2.0
 """Seconds of silence after which a service is down, in the houses of this file."""
 
 
@@ -170,7 +170,7 @@ async def test_a_backend_on_which_work_succeeds_is_up_though_its_test_is_not_ans
         await until(house, "node1@busy", "up")
         backend = service.backends["node1@busy"]
         gate = hang(driver)
-        for _ in range(int(3 * DOWN / INTERVAL)):  # longer than silence would be borne
+        for _ in range(int(2 * DOWN / INTERVAL)):  # longer than silence would be borne
             await backend.call(driver.inventory)
             await asyncio.sleep(INTERVAL / 2)
         assert "node1@busy" not in service.troubles
@@ -261,12 +261,24 @@ async def test_one_process_in_trouble_neither_takes_the_backend_down_nor_hides(
         await until_said(house, "well", works=True)
         found = await until(house, "node1@shared", "up")
         assert found["backend_state"] == "up"
-        (finding,) = await doctor.examine(house.app.store, DOWN)
+        (finding,) = await doctor.examine(house.app.store, 60.0)
         assert (finding.rule, finding.subject) == ("process-in-trouble", "node1@shared")
         fail(well)
         assert (await until(house, "node1@shared", "down"))["status"] == "enabled"
         heal_ill()
         await until(house, "node1@shared", "up")
+
+
+async def test_trouble_of_one_process_is_not_the_backends_at_any_moment(house: House) -> None:
+    def report(tx: WriteTx) -> None:
+        whose = services.VOLUME, "node1@shared", "nova"
+        services.report(tx, *whose, backend_state="up", process="well:1:1")
+        services.report_trouble(tx, *whose, process="ill:1:1", remark="away", down_time=60.0)
+
+    await house.app.store.write(report)
+    found = await shown(house, "node1@shared")
+    assert found is not None
+    assert (found["state"], found["backend_state"]) == ("up", "up")
 
 
 async def test_a_process_that_stops_in_an_orderly_way_leaves_its_backend_to_the_others(
@@ -290,12 +302,12 @@ async def test_a_process_that_has_fallen_silent_is_told_of_until_another_takes_i
     await house.app.store.write(lambda tx: _say_long_ago(tx, "node1@shared", dead))
     async with volume_service(house, FakeDriver("shared"), machine="node1"):
         await until(house, "node1@shared", "up")
-        (finding,) = await doctor.examine(house.app.store, DOWN)
+        (finding,) = await doctor.examine(house.app.store, 60.0)
         assert (finding.rule, finding.subject) == ("silent-process", "node1@shared")
         assert dead in finding.text
         async with volume_service(house, FakeDriver("shared"), machine="node7"):
             await until_said(house, "node7", works=True)
-            assert await doctor.examine(house.app.store, DOWN) == []
+            assert await doctor.examine(house.app.store, 60.0) == []
 
 
 def _say_long_ago(tx: WriteTx, backend: str, process: str) -> None:
@@ -303,11 +315,24 @@ def _say_long_ago(tx: WriteTx, backend: str, process: str) -> None:
     tx.run(service_processes.update().values(reported_at=tx.clock() - 3600.0))
 
 
+async def test_the_last_word_of_a_dead_process_does_not_speak_for_its_backend(
+    house: House,
+) -> None:
+    ill = FakeDriver("shared")
+    await house.app.store.write(lambda tx: _say_long_ago(tx, "node1@shared", "node7:999999:1"))
+    fail(ill)
+    async with volume_service(house, ill):
+        await until_said(house, "node1", works=False)
+        found = await shown(house, "node1@shared")
+        assert found is not None
+        assert (found["state"], found["backend_state"]) == ("down", "down")
+
+
 async def test_a_process_that_hears_no_wake_ups_is_up_and_told_of(house: House) -> None:
     async with volume_service(house, FakeDriver("fast")) as service:
         await until(house, "node1@fast", "up")
         await service.engine.bus.close()
-        while not (found := await doctor.examine(house.app.store, DOWN)):
+        while not (found := await doctor.examine(house.app.store, 60.0)):
             await asyncio.sleep(0.01)
         assert [(one.rule, one.subject) for one in found] == [("deaf-process", "node1@fast")]
         await until(house, "node1@fast", "up")

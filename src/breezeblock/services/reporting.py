@@ -77,9 +77,14 @@ class Reporter:
         """It cannot do its work now: let nothing new come here, and show why."""
 
         def write(tx: WriteTx) -> None:
-            process = self.engine.worker
             services.report_trouble(
-                tx, self.binary, self.host, self.zone, process=process, remark=remark
+                tx,
+                self.binary,
+                self.host,
+                self.zone,
+                process=self.engine.worker,
+                remark=remark,
+                down_time=self.down_time,
             )
 
         await self._tell(write)

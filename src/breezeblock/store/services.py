@@ -49,14 +49,21 @@ def report(
 
 
 def report_trouble(
-    tx: WriteTx, binary: str, host: str, zone: str, *, process: str, remark: str
+    tx: WriteTx,
+    binary: str,
+    host: str,
+    zone: str,
+    *,
+    process: str,
+    remark: str,
+    down_time: float,
 ) -> None:
     """Say that a process cannot do a service's work now. The service is down until a test passes,
-    unless another process of it works."""
+    unless another process of it works: one that has said so within `down_time` seconds."""
     if not _exists(tx, binary, host):
         _write(tx, binary, host, {"availability_zone": zone, "reported_at": 0.0})
     _say(tx, binary, host, process, works=False, remark=remark)
-    _settle(tx, binary, host)
+    _settle(tx, binary, host, since=tx.clock() - down_time)
 
 
 def withdraw(tx: WriteTx, binary: str, host: str, process: str = "") -> None:
@@ -116,10 +123,12 @@ def _say(tx: WriteTx, binary: str, host: str, process: str, *, works: bool, rema
     tx.run(service_processes.delete().where(lost))
 
 
-def _settle(tx: WriteTx, binary: str, host: str) -> None:
-    """The service has last been at work when one of those processes was that work still."""
+def _settle(tx: WriteTx, binary: str, host: str, since: float = 0.0) -> None:
+    """The service was last at work when one of the processes said so that are no worse now."""
     working = sa.select(sa.func.max(service_processes.c.reported_at)).where(
-        _of(binary, host), service_processes.c.works.is_(True)
+        _of(binary, host),
+        service_processes.c.works.is_(True),
+        service_processes.c.reported_at >= since,
     )
     last = tx.scalar(working)
     values: dict[str, Any] = {"reported_at": last or 0.0}
