@@ -47,6 +47,7 @@ class Cloud:
         for kind, name, url in (
             ("image", "glance", self.glance.endpoint),
             ("block-storage", "breezeblock", self.deployment.volume_url),
+            ("volumev3", "breezeblock-v3", self.deployment.volume_url),
             ("compute", "breezeblock-compute", self.deployment.compute_url),
         ):
             self.keystone.register(kind, name, url)

@@ -80,8 +80,8 @@ class Keystone(OpenStackService):
         name = project or project_of(user)
         return self.issue(user, {"project": {"name": name, "domain": {"name": DOMAIN}}})
 
-    def issue(self, user: str, scope: Mapping[str, Any]) -> str:
-        """A new token of a user with any scope that Keystone knows."""
+    def issue(self, user: str, scope: Mapping[str, Any] | str) -> str:
+        """A new token of a user with any scope that Keystone knows; `unscoped` is one, too."""
         person = {"name": user, "domain": {"name": DOMAIN}, "password": PASSWORD}
         identity = {"methods": ["password"], "password": {"user": person}}
         body = {"auth": {"identity": identity, "scope": scope}}
@@ -92,9 +92,7 @@ class Keystone(OpenStackService):
     def limited_token(self, user: str, **limits: Any) -> str:
         """A token got with an application credential: `access_rules`, `expires_at`, …"""
         mine = {"X-Auth-Token": self.token(user)}
-        url = f"{self.url}/auth/tokens"
-        about = httpx2.get(url, headers={**mine, "X-Subject-Token": mine["X-Auth-Token"]})
-        owner = about.raise_for_status().json()["token"]["user"]["id"]
+        owner = self.about(mine["X-Auth-Token"])["user"]["id"]
         wanted = {"name": os.urandom(4).hex(), "secret": PASSWORD, **limits}
         url_of_his = f"{self.url}/users/{owner}/application_credentials"
         made = httpx2.post(url_of_his, json={"application_credential": wanted}, headers=mine)
@@ -103,8 +101,32 @@ class Keystone(OpenStackService):
             "methods": ["application_credential"],
             "application_credential": {"id": ident, "secret": PASSWORD},
         }
-        reply = httpx2.post(url, json={"auth": {"identity": methods}}, timeout=30)
+        body = {"auth": {"identity": methods}}
+        reply = httpx2.post(f"{self.url}/auth/tokens", json=body, timeout=30)
         return str(reply.raise_for_status().headers["X-Subject-Token"])
+
+    def trusted_token(self, truster: str, trustee: str, *roles: str) -> str:
+        """A token of the trustee's, with which he acts as the truster in his project."""
+        about = self.about(self.token(truster))
+        wanted = {
+            "trustor_user_id": about["user"]["id"],
+            "trustee_user_id": self.about(self.token(trustee))["user"]["id"],
+            "project_id": about["project"]["id"],
+            "impersonation": True,
+            "roles": [{"name": role} for role in roles],
+        }
+        url = f"{self.url}/OS-TRUST/trusts"
+        mine = {"X-Auth-Token": self.token(truster)}
+        made = httpx2.post(url, json={"trust": wanted}, headers=mine, timeout=30)
+        trust = made.raise_for_status().json()["trust"]["id"]
+        return self.issue(trustee, {"OS-TRUST:trust": {"id": trust}})
+
+    def about(self, token: str) -> dict[str, Any]:
+        """What Keystone tells a token's owner of it."""
+        headers = {"X-Auth-Token": token, "X-Subject-Token": token}
+        reply = httpx2.get(f"{self.url}/auth/tokens", headers=headers, timeout=30)
+        told: dict[str, Any] = reply.raise_for_status().json()["token"]
+        return told
 
     def short_token(self, user: str) -> str:
         """A token that expires in a second; later on a machine too slow to get it within one."""
@@ -170,9 +192,20 @@ class Keystone(OpenStackService):
             for name in dict.fromkeys(project for project, _ in PEOPLE.values())
         }
         for name, (project, wanted) in PEOPLE.items():
-            user = self.make("user", name=name, password=PASSWORD, domain_id="default")
-            for role in wanted:
-                self.call("PUT", f"/projects/{projects[project]}/users/{user}/roles/{roles[role]}")
+            self._person(name, projects[project], [roles[role] for role in wanted])
+
+    def newcomer(self, role: str = "member") -> tuple[str, str, str]:
+        """A person in a project of his own: both have this name; the ids of user and project."""
+        name = f"new-{os.urandom(4).hex()}"
+        [found] = self.call("GET", f"/roles?name={role}")["roles"]
+        project = self.make("project", name=name, domain_id="default")
+        return name, self._person(name, project, [found["id"]]), project
+
+    def _person(self, name: str, project: str, roles: Sequence[str]) -> str:
+        user = self.make("user", name=name, password=PASSWORD, domain_id="default")
+        for role in roles:
+            self.call("PUT", f"/projects/{project}/users/{user}/roles/{role}")
+        return user
 
     def _command(self) -> Sequence[str]:
         # Two transactions that read and then write would end in "database is locked".

@@ -37,6 +37,9 @@ async def test_what_a_server_uses_is_not_detached(house: House, compute: Compute
     for reply in (
         await house.member.delete(f"/attachments/{attachment}"),
         await house.act(volume, "os-detach", {}),
+        await house.act(volume, "os-detach", {"attachment_id": attachment}),
+        await house.act(volume, "os-terminate_connection", {"connector": None}),
+        await house.act(volume, "os-terminate_connection", {"connector": {"host": "node9"}}),
     ):
         assert reply.status_code == 409
         fault = reply.json()["conflictingRequest"]

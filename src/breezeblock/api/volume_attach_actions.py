@@ -181,10 +181,21 @@ async def terminate_connection(call: ApiCall) -> None:
     told = call.body.connector
     host = checked_connector(told)["host"] if told is not None else None
     rule, volume_id = f"{MEMBER}:terminate_connection", call.params["volume_id"]
-    connected = await call.app.store.read(lambda tx: _legacy_on(tx, volume_id, host))
+    connected, others = await call.app.store.read(lambda tx: _to_terminate(tx, volume_id, host))
+    for attachment in others:
+        await check_not_used(call, attachment)
     for attachment in connected:
         await _leave(call, rule, attachment, keep_row=True)
     await call.app.store.write(lambda tx: _give_back(tx, locked_volume(tx, call, rule)))
+
+
+def _to_terminate(
+    tx: ReadTx, volume_id: str, host: str | None
+) -> tuple[list[Attachment], list[Attachment]]:
+    """What a host was connected by here; and the volume's other attachments, which stay."""
+    connected = _legacy_on(tx, volume_id, host)
+    gone = {one.id for one in connected}
+    return connected, [one for one in attachments.of_volume(tx, volume_id) if one.id not in gone]
 
 
 async def _leave(call: ApiCall, rule: str, found: Attachment, *, keep_row: bool = False) -> None:

@@ -27,22 +27,30 @@ _ROUNDS = 4
 
 @dataclass(frozen=True)
 class Credentials:
-    """`for_client` are arguments of an httpx2 client; else `token` is a header's value, or ""."""
+    """`for_client` are arguments of an httpx2 client; else `token` is a header's value, or "".
+
+    `callers_header` is where a caller shows what the other service would take from him, too; ""
+    when nothing of his means anything there.
+    """
 
     token: str = ""
     for_client: dict[str, Any] = field(default_factory=dict)
+    callers_header: str = ""
 
 
 def between_services(config: Config) -> Credentials:
     """What a client of the other service sends."""
-    compute, keystone = config.compute, config.auth.keystone
+    compute, keystone, strategy = config.compute, config.auth.keystone, config.auth.strategy
+    callers_header = "authorization" if strategy == "basic" else "x-auth-token"
     if compute.block_storage_user:
         auth = (compute.block_storage_user, compute.block_storage_password)
-        return Credentials(for_client={"auth": auth})
+        shown = callers_header if strategy == "basic" else ""
+        return Credentials(for_client={"auth": auth}, callers_header=shown)
     if compute.block_storage_token:
-        return Credentials(compute.block_storage_token)
-    if config.auth.strategy == "keystone":
-        return Credentials(for_client={"auth": ServiceToken(keystone), "verify": tls(keystone)})
+        return Credentials(compute.block_storage_token, callers_header=callers_header)
+    if strategy == "keystone":
+        ours = {"auth": ServiceToken(keystone), "verify": tls(keystone)}
+        return Credentials(for_client=ours, callers_header=callers_header)
     return Credentials()
 
 

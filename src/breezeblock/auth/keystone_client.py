@@ -70,7 +70,10 @@ class _Answer(msgspec.Struct, frozen=True):
 
 
 class ServiceToken(httpx2.Auth):
-    """Sends our service user's token with each request, also as the token of a service."""
+    """Sends our service user's token with each request, also as the token of a service.
+
+    A request that has a caller's own token keeps it: then ours says that a service passes it on.
+    """
 
     def __init__(self, options: Keystone) -> None:
         self._options = options
@@ -80,12 +83,14 @@ class ServiceToken(httpx2.Auth):
     async def async_auth_flow(
         self, request: httpx2.Request
     ) -> AsyncGenerator[httpx2.Request, httpx2.Response]:
+        passes_on = "X-Auth-Token" in request.headers
         for attempt in range(ATTEMPTS):
             async with self._one_at_a_time:
                 if not self._token:
                     self._token = _issued((yield self._request()))
-            sent = request.headers["X-Auth-Token"] = self._token
-            request.headers["X-Service-Token"] = sent
+            sent = request.headers["X-Service-Token"] = self._token
+            if not passes_on:
+                request.headers["X-Auth-Token"] = sent
             reply = yield request
             if reply.status_code != HTTPStatus.UNAUTHORIZED or attempt + 1 == ATTEMPTS:
                 return

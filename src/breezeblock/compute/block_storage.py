@@ -18,6 +18,7 @@ import httpx2
 import msgspec
 
 from breezeblock.auth.between_services import between_services
+from breezeblock.auth.identity import Identity
 from breezeblock.config import Config
 from breezeblock.model.errors import BreezeblockError
 
@@ -72,12 +73,33 @@ class BlockStorage:
     headers: Mapping[str, str] = field(default_factory=dict)
     acts_for_owners: bool = True
     """False: every call is made by a service user, whoever it is for."""
+    callers_header: str = ""
+    """Where callers of ours show credentials that block storage takes, too; "": nowhere."""
+    project_id: str = ""
+    """On behalf of which project a service user looks."""
 
     def of(self, user_id: str, project_id: str) -> BlockStorage:
         """The same API on behalf of a user and his project."""
         if not self.acts_for_owners:
-            return self
+            return replace(self, project_id=project_id)
         return replace(self, headers={"X-Auth-Token": f"{user_id}:{project_id}"})
+
+    def as_caller(self, identity: Identity, shown: Mapping[str, str]) -> BlockStorage | None:
+        """The same API in the caller's own name, by the headers of his request to us; None when
+        block storage would not know him by them.
+
+        What is made so belongs to his project. These credentials are for the time of his request:
+        they are kept nowhere.
+        """
+        if self.acts_for_owners:
+            return self.of(identity.user_id, identity.project_id)
+        if self.callers_header == "":
+            return None
+        his = shown.get(self.callers_header, "")
+        if not his or identity.is_anonymous:
+            his = f"{identity.user_id}:{identity.project_id}"
+        service = {"X-Service-Token": self.headers["X-Auth-Token"]} if self.headers else {}
+        return replace(self, headers={self.callers_header: his, **service})
 
     async def close(self) -> None:
         await self.http.aclose()
@@ -99,7 +121,11 @@ class BlockStorage:
             raise
 
     async def volumes_named(self, name: str) -> list[Volume]:
-        answer = await self._call("GET", "/volumes/detail", params={"name": name})
+        """Those of the project that bear the name."""
+        wanted = {"name": name}
+        if not self.acts_for_owners:
+            wanted |= {"all_tenants": "1", "project_id": self.project_id}
+        answer = await self._call("GET", "/volumes/detail", params=wanted)
         return msgspec.convert(answer["volumes"], list[Volume])
 
     async def create_volume(self, *, key: str, **wanted: Any) -> Volume:
@@ -169,9 +195,11 @@ class BlockStorage:
         gone_is_fine: bool = False,
     ) -> Any:
         sent = {"OpenStack-API-Version": VERSION, **self.headers, **(headers or {})}
+        # A password of the caller's stands in the place of our own.
+        auth = None if "authorization" in sent else httpx2.USE_CLIENT_DEFAULT
         try:
             reply = await self.http.request(
-                method, f"{self.endpoint}{path}", json=body, params=params, headers=sent
+                method, f"{self.endpoint}{path}", json=body, params=params, headers=sent, auth=auth
             )
         except httpx2.HTTPError as error:
             why = f"The block storage API does not answer: {error or type(error).__name__}"
@@ -212,4 +240,5 @@ def open_block_storage(config: Config) -> BlockStorage:
         config.block_storage_endpoint,
         headers={"X-Auth-Token": token} if token else {},
         acts_for_owners=not (token or credentials.for_client),
+        callers_header=credentials.callers_header,
     )

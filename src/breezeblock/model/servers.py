@@ -67,9 +67,11 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VolumeSource(msgspec.Struct, frozen=True, kw_only=True):
-    """What a server's volume is to be made from: a snapshot, or nothing (`size` GiB of zeros)."""
+    """What a server's volume is to be made from: a snapshot, an image, or nothing (`size` GiB of
+    zeros)."""
 
     snapshot_id: str | None = None
+    image_id: str | None = None
     size: int | None = None
     volume_type: str | None = None
 

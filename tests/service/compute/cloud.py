@@ -149,9 +149,9 @@ class ComputeCloud:
         listed: list[dict[str, Any]] = reply.json()["attachments"]
         return listed
 
-    async def quiet(self) -> None:
-        """Wait until no operation is open on either side."""
-        while await self.app.store.read(_open):
+    async def quiet(self, waits_for: str = "") -> None:
+        """Wait until no operation is open on either side, but for one that waits for this."""
+        while await self.app.store.read(lambda tx: _open(tx, waits_for)):
             await asyncio.sleep(0.01)
         await self.house.quiet()
 
@@ -173,9 +173,13 @@ class ComputeCloud:
         await self.house.quiet()
 
 
-def _open(tx: ReadTx) -> list[tuple[str, str]]:
+def _open(tx: ReadTx, waits_for: str = "") -> list[tuple[str, str]]:
     statement = table.select().where(table.c.state == "open").order_by(table.c.opened_at)
-    return [(row.id, row.queue) for row in tx.rows(statement)]
+    return [
+        (row.id, row.queue)
+        for row in tx.rows(statement)
+        if not (waits_for and row.trail[-1].get("note") == waits_for and row.due_at > tx.clock())
+    ]
 
 
 @asynccontextmanager
@@ -195,7 +199,9 @@ async def open_compute(
     storage = BlockStorage(http, "http://cloud/v3")
     if service_user:
         headers = {"X-Auth-Token": service_user}
-        storage = replace(storage, headers=headers, acts_for_owners=False)
+        storage = replace(
+            storage, headers=headers, acts_for_owners=False, callers_header="x-auth-token"
+        )
     store = Store(f"sqlite:///{directory / 'compute.sqlite'}")
     bus = MemoryBus()
     await bus.start()

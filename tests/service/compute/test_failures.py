@@ -103,13 +103,6 @@ async def test_without_qemu_a_server_says_what_to_install(cloud: ComputeCloud) -
     assert "apt-get install qemu-system-x86" in shown["fault"]["message"]
 
 
-async def test_a_volume_that_cannot_be_made_fails_the_server(cloud: ComputeCloud) -> None:
-    blank = {"source_type": "blank", "destination_type": "volume", "volume_size": 5000}
-    shown = await cloud.show(await cloud.server(block_device_mapping_v2=[blank]))
-    assert shown["status"] == "ERROR"
-    assert cloud.house.driver.sizes == {}
-
-
 async def test_a_deletion_goes_on_until_block_storage_is_back(cloud: ComputeCloud) -> None:
     server, volume = await cloud.server(), await cloud.house.volume()
     await cloud.attach(server, volume)

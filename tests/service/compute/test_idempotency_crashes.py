@@ -12,6 +12,7 @@ import httpx2
 import pytest
 
 from breezeblock.compute.api.routes import ROUTES
+from breezeblock.compute.workflows import create_server
 from breezeblock.store.store import Store
 from breezeblock.web.app import make_app
 from breezeblock.web.idempotency import Idempotency
@@ -62,7 +63,8 @@ class Compute:
         return await contents(self.store) + await contents(self.cloud.house.app.store)
 
     async def quiet(self) -> None:
-        await self.cloud.quiet()
+        """Until nothing is done any more; what waits for a request to be repeated may wait."""
+        await self.cloud.quiet(waits_for=create_server.FOR_API)
 
 
 async def _create(cloud: ComputeCloud) -> Post:
@@ -71,6 +73,11 @@ async def _create(cloud: ComputeCloud) -> Post:
 
 async def _create_with_a_volume(cloud: ComputeCloud) -> Post:
     disk = {"source_type": "volume", "uuid": await cloud.house.volume(), "boot_index": "0"}
+    return Post("/servers", {"server": {**TINY, "block_device_mapping_v2": [disk]}})
+
+
+async def _create_with_a_volume_to_be_made(cloud: ComputeCloud) -> Post:
+    disk = {"source_type": "blank", "destination_type": "volume", "volume_size": 1}
     return Post("/servers", {"server": {**TINY, "block_device_mapping_v2": [disk]}})
 
 
@@ -111,6 +118,7 @@ async def _volumes_grew(cloud: ComputeCloud) -> Post:
 POSTS: dict[str, Callable[[ComputeCloud], Awaitable[Post]]] = {
     "POST /servers": _create,
     "POST /servers with a volume": _create_with_a_volume,
+    "POST /servers with a volume to be made": _create_with_a_volume_to_be_made,
     "POST /servers several": _create_several,
     "POST /servers/{server_id}/os-volume_attachments": _attach,
     "POST /servers/{server_id}/action (os-stop)": _stop,

@@ -72,15 +72,20 @@ def _is_kernel(device: BlockDevice, kernel_image: str) -> bool:
 
 def _check(device: BlockDevice) -> None:
     kind = device.source_type
-    if kind == "image" or device.destination_type == "local" or device.guest_format:
+    local = device.destination_type == "local" or (
+        kind == "image" and device.destination_type is None
+    )
+    if local or device.guest_format:
         raise InvalidInput(
-            "Block Device Mapping is Invalid: this service has no images and no local disks; "
-            "use volumes, snapshots of volumes, or blank volumes."
+            "Block Device Mapping is Invalid: this service has no local disks; use volumes, or "
+            "have them made (destination_type volume) from snapshots, images, or blank."
         )
-    if kind in ("volume", "snapshot") and not device.uuid:
+    if kind != "blank" and not device.uuid:
         raise InvalidInput(f"Block Device Mapping is Invalid: a {kind} needs its uuid.")
-    if kind == "blank" and device.volume_size is None:
-        raise InvalidInput("Block Device Mapping is Invalid: a blank volume needs volume_size.")
+    if kind in ("blank", "image") and device.volume_size is None:
+        raise InvalidInput(
+            f"Block Device Mapping is Invalid: a volume made of {kind} needs volume_size."
+        )
 
 
 def _boot_index(device: BlockDevice) -> int | None:
@@ -123,6 +128,7 @@ def _named(devices: Sequence[BlockDevice], indexes: Sequence[int | None]) -> lis
 def _source(device: BlockDevice) -> VolumeSource:
     return VolumeSource(
         snapshot_id=device.uuid if device.source_type == "snapshot" else None,
+        image_id=device.uuid if device.source_type == "image" else None,
         size=device.volume_size,
         volume_type=device.volume_type,
     )

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, UnsetType, field
 
-from breezeblock.compute.api import images, policy
+from breezeblock.compute.api import images, made_volumes, policy
 from breezeblock.compute.api.application import ApiCall
 from breezeblock.compute.api.block_devices import BlockDevice, PlannedVolume, plan
 from breezeblock.compute.api.volumes import MULTIATTACH, check_attachable, visible_volume
@@ -77,12 +77,14 @@ async def create(call: ApiCall) -> Reply:
     names = _names(wanted)
     await _check_volumes(call, planned, len(names))
     image = _image(call, wanted, planned)
-    made = await call.app.store.write(
+    ordered = await call.app.store.write(
         lambda tx: _insert(tx, call, wanted, names, flavor, image, planned)
     )
+    await made_volumes.make(call, ordered)
+    first = ordered[0].server
     if wanted.return_reservation_id:
-        return Reply({"reservation_id": f"r-{made[0].id[:8]}"})
-    return _created(call, made[0], wanted)
+        return Reply({"reservation_id": f"r-{first.id[:8]}"})
+    return _created(call, first, wanted)
 
 
 def _refuse(wanted: NewServer) -> None:
@@ -114,11 +116,7 @@ async def _check_volumes(call: ApiCall, planned: Sequence[PlannedVolume], number
     storage = call.app.block_storage.of(call.identity.user_id, call.identity.project_id)
     for one in planned:
         if one.volume_id is None:
-            if not storage.acts_for_owners:
-                raise InvalidInput(
-                    "This compute service cannot make volumes in your project: "
-                    "create the volume first."
-                )
+            made_volumes.check(call)
             continue
         try:
             volume = await visible_volume(call, storage, one.volume_id)
@@ -153,11 +151,11 @@ def _insert(
     flavor: Flavor,
     image: str | None,
     planned: Sequence[PlannedVolume],
-) -> list[Server]:
+) -> list[create_server.Ordered]:
     zone, host = _place(call, wanted)
     caller: Caller = call.app.caller(call)
     default_zone = zone or call.app.config.availability_zone
-    made = []
+    ordered = []
     for name in names:
         hosts = servers.hosts(tx, call.app.config.service_down_time)
         if zone and zone not in {one.availability_zone for one in hosts}:
@@ -178,9 +176,9 @@ def _insert(
             metadata=wanted.metadata,
             created_at=tx.now,
         )
-        create_server.submit(tx, caller, server, _rows(tx, server, planned))
-        made.append(server)
-    return made
+        ordered.append(create_server.Ordered(server, _rows(tx, server, planned)))
+        create_server.submit(tx, caller, ordered[-1])
+    return ordered
 
 
 def _place(call: ApiCall, wanted: NewServer) -> tuple[str | None, str | None]:
@@ -230,6 +228,7 @@ ROUTES = (
         body=CreateServer,
         policy=policy.CREATE,
         success=202,
+        secret=True,
         summary="Create servers",
         tags=("servers",),
     ),

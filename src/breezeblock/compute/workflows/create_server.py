@@ -1,23 +1,30 @@
 """Create a server.
 
 api    submit           the rows, a host chosen, BUILD
-agent  make_volumes     those that are to be made from a snapshot or of zeros
+api    hand_over        which volumes it has had made for the server, in its caller's name
+agent  make_volumes     until they are made
 agent  connect_volumes  all are reserved for the server, and block storage lets this host in
 agent  boot             the guest runs
 agent  complete         block storage hears that the guest has its volumes; ACTIVE
 
 When a step fails: the guest is destroyed, attachments and volumes made for it go, ERROR says why.
+
+A volume belongs to the project whose token asks for it, and a token is written down nowhere, so
+only the API can have volumes made, while it answers (`api.made_volumes`). When it dies over that,
+the agent waits in vain for a while, and undoes what there is; volumes are found by their names.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
-from breezeblock.compute.block_storage import BlockStorage, Volume
+from breezeblock.compute.block_storage import BlockStorage
 from breezeblock.compute.doors import queue_of
-from breezeblock.compute.workflows import volumes
+from breezeblock.compute.workflows import check_server, delete_server, volumes
 from breezeblock.compute.workflows.delete_server import RESOURCE, end_work
 from breezeblock.compute.workflows.guests import check_task, start_guest
 from breezeblock.compute.workflows.undoing import Undoable, undoable
@@ -27,19 +34,31 @@ from breezeblock.model.servers import Server, ServerVolume, fault_of
 from breezeblock.operations.submit import Caller
 from breezeblock.operations.submit import submit as submit_operation
 from breezeblock.operations.workflow import Again, Done, Next, Outcome, Run, Workflow
-from breezeblock.store import servers
+from breezeblock.store import operations, servers
 from breezeblock.store.store import ReadTx, WriteTx
 
 TASK = "spawning"
 LOOK_AGAIN = 1.0
 TRIES = 60
 """How many temporary errors a building server bears: block storage may be restarting."""
+LOOKS_FOR_API = 36
+"""How often the agent looks whether the API has had the volumes made: for three minutes."""
+PAUSE_FOR_API = 5.0
+FOR_API = "the API has its volumes made"
 
 NO_HOST = Failure(
     code="no-host",
     message="No valid host was found.",
     cause="No compute host that fits has reported lately.",
     remedy="See that a compute agent runs, and that the availability zone is right.",
+    retryable=True,
+)
+
+NOBODY = Failure(
+    code="no-volumes",
+    message="The server's volumes were not made.",
+    cause="The compute API has ended, or did not get an answer, before it had made all of them.",
+    remedy="Delete the server and create it again.",
     retryable=True,
 )
 
@@ -58,6 +77,18 @@ class Data(Undoable, frozen=True, kw_only=True):
     makes: tuple[str, ...] = ()
 
 
+class Ordered(msgspec.Struct, frozen=True):
+    """A server that is asked for, and the rows of its volumes."""
+
+    server: Server
+    rows: list[ServerVolume]
+
+    @property
+    def to_make(self) -> list[ServerVolume]:
+        """The rows whose volumes are still to be made. A server without a host gets none."""
+        return [row for row in self.rows if row.source is not None and self.server.host is not None]
+
+
 @dataclass(frozen=True, slots=True)
 class _Building:
     """What a step works with."""
@@ -67,8 +98,9 @@ class _Building:
     storage: BlockStorage
 
 
-def submit(tx: WriteTx, caller: Caller, server: Server, rows: list[ServerVolume]) -> None:
+def submit(tx: WriteTx, caller: Caller, ordered: Ordered) -> None:
     """Write the server and its volumes and open the operation; one without a host is in ERROR."""
+    server, rows = ordered.server, ordered.rows
     if server.host is None:
         fault = fault_of(NO_HOST, tx.now)
         servers.insert(tx, msgspec.structs.replace(server, status="ERROR", fault=fault))
@@ -76,9 +108,67 @@ def submit(tx: WriteTx, caller: Caller, server: Server, rows: list[ServerVolume]
     servers.insert(tx, msgspec.structs.replace(server, task_state=TASK))
     for row in rows:
         servers.insert_volume(tx, row)
-    makes = tuple(row.name_of_made for row in rows if row.source is not None)
+    makes = tuple(row.name_of_made for row in ordered.to_make)
     data = Data(server_id=server.id, makes=makes)
-    submit_operation(tx, WORKFLOW, caller, server.id, data, queue_of(server.host))
+    delay = LOOK_AGAIN if makes else 0.0
+    submit_operation(tx, WORKFLOW, caller, server.id, data, queue_of(server.host), delay=delay)
+
+
+def hand_over(tx: WriteTx, caller: Caller, ordered: Ordered, made: Mapping[str, str]) -> None:
+    """Tell the operation which volumes were made for the server's rows (row → volume).
+
+    Once the server is not being built any more they are left-overs, and are removed.
+    """
+    operation = _waiting(tx, ordered.server.id)
+    if operation is None:
+        _clear(tx, caller, ordered)
+        return
+    _note(tx, volume_id=dict(made))
+    _hasten(tx, operation)
+
+
+def give_up(tx: WriteTx, caller: Caller, ordered: Ordered) -> None:
+    """Delete a server whose volumes block storage does not want to make, with those it has made."""
+    operation = _waiting(tx, ordered.server.id)
+    server = servers.find(tx, ordered.server.id)
+    if server is not None:
+        delete_server.submit(tx, caller, server)
+    if operation is not None:
+        _hasten(tx, operation)
+    if ordered.to_make:
+        _clear(tx, caller, ordered)
+
+
+def _waiting(tx: WriteTx, server_id: str) -> Operation | None:
+    """The operation that waits for the server's volumes, if it still does."""
+    operation = operations.lock_open(tx, server_id)
+    server = servers.find(tx, server_id)
+    if server is None or server.task_state != TASK or operation is None:
+        return None
+    undoes = msgspec.convert(operation.data, Data).failure is not None
+    return None if undoes or operation.step != make_volumes.__name__ else operation
+
+
+def _unmade(rows: Iterable[ServerVolume]) -> bool:
+    """Whether volumes are missing that the API has made."""
+    return any(row.source is not None and row.volume_id is None for row in rows)
+
+
+def _hasten_if_made(operation: Operation, tx: WriteTx) -> None:
+    if not _unmade(servers.volumes_of(tx, operation.resource_id)):
+        _hasten(tx, operation)
+
+
+def _hasten(tx: WriteTx, operation: Operation) -> None:
+    operations.amend(tx, operation.id, due_at=0.0)
+    tx.wake(operation.queue, operation.id)
+
+
+def _clear(tx: WriteTx, caller: Caller, ordered: Ordered) -> None:
+    """Have volumes removed that are made too late for the operation to know of them."""
+    server, names = ordered.server, tuple(row.name_of_made for row in ordered.to_make)
+    told = check_server.Data(server.id, makes=names)
+    check_server.request(tx, caller, told, queue_of(server.host or ""))
 
 
 async def undo(run: Run[Data]) -> None:
@@ -90,18 +180,24 @@ async def undo(run: Run[Data]) -> None:
     for row in building.rows:
         await volumes.release(building.storage, row)
         if row.source is not None:
-            for made in await building.storage.volumes_named(row.name_of_made):
-                await building.storage.delete_volume(made.id)
+            named = await building.storage.volumes_named(row.name_of_made)
+            known = [row.volume_id] if row.volume_id else []
+            for volume_id in dict.fromkeys([*known, *(one.id for one in named)]):
+                await building.storage.delete_volume(volume_id)
 
 
 @undoable(undo, tries=TRIES)
 async def make_volumes(run: Run[Data]) -> Outcome:
     building = await _get(run)
-    made: dict[str, str] = {}
-    for row in building.rows:
-        if row.volume_id is not None:
-            continue
-        volume = await _made(building.storage, row)
+    wanted = [row for row in building.rows if row.source is not None]
+    if _unmade(building.rows):
+        if run.operation.attempts >= LOOKS_FOR_API:
+            raise OperationFailed(NOBODY)
+        # Less, when it hands them over, be it at this moment.
+        settle = partial(_hasten_if_made, run.operation)
+        return Again(after=PAUSE_FOR_API, note=FOR_API, settle=settle)
+    for row in wanted:
+        volume = await building.storage.volume(row.volume_id or "")
         if volume.status in ("creating", "downloading"):
             return Again(after=LOOK_AGAIN, note=f"volume {volume.id} is {volume.status}")
         if volume.status != "available":
@@ -113,19 +209,7 @@ async def make_volumes(run: Run[Data]) -> Outcome:
                     remedy="The messages of the block storage service say why.",
                 )
             )
-        made[row.id] = volume.id
-    return Next(run.operation.queue, settle=lambda tx: _note(tx, volume_id=made))
-
-
-async def _made(storage: BlockStorage, row: ServerVolume) -> Volume:
-    """The volume that is made for a row; the request is sent when none is found."""
-    found = await storage.volumes_named(row.name_of_made)
-    if found:
-        return found[0]
-    wanted = msgspec.to_builtins(row.source)
-    given = {key: value for key, value in wanted.items() if value is not None}
-    made = await storage.create_volume(name=row.name_of_made, key=f"make-{row.id}", **given)
-    return await storage.volume(made.id)  # its answer may be an old one
+    return Next(run.operation.queue)
 
 
 @undoable(undo, tries=TRIES)
