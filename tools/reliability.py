@@ -86,8 +86,8 @@ LIMITS = """\
   than an administrator's reset waits (75 s), still deletes what was reset to `available`; the next
   sweep says that it is missing. Only a backend that knows epochs could prevent that.
 - Lease renewal of a worker that lives, the disk under the database, and the network between hosts
-  are not points of the enumeration; chaos freezes and kills processes, it does not cut networks or
-  tear pages.
+  are not points of the enumeration; chaos freezes and kills processes, it does not tear pages.
+  Networks are cut in a few cases (`tests/hosts`), not at every moment.
 - The order of chaos' faults comes from its seed, their timing does not: a run cannot be repeated
   exactly. Random histories and crash points can.
 - A sweep repairs what late work has left, some seconds or minutes later; until then the difference
