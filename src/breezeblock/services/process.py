@@ -176,8 +176,8 @@ class Process:
                 )
                 break
             except StoreUnavailable as error:
-                if str(error) != reason:
-                    reason = str(error)
+                if (told := " ".join(str(error).split())) != reason:
+                    reason = told
                     log.warning("waiting for the database", which=name, reason=reason)
                 await asyncio.sleep(DATABASE_RETRY)
         if done:
