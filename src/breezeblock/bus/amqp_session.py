@@ -43,6 +43,9 @@ SETUP_SECONDS = 10.0
 RETRY_SECONDS = 30.0
 """How long a session serves the rest when a subscription has failed."""
 
+USELESS_SECONDS = 4.0
+"""How long one lasts in which all subscriptions have failed; it still publishes."""
+
 Send = Callable[[str, bytes], Awaitable[None]]
 
 
@@ -120,9 +123,20 @@ class Session:
         except BaseException as error:
             name = name_on_broker(subscription.topic)
             log.warning("cannot subscribe; does deleting it help?", name=name, reason=str(error))
-            asyncio.get_running_loop().call_later(RETRY_SECONDS, self._lose, f"no {name}")
+            self._try_again(f"no {name}")
             if not isinstance(error, BusUnavailable):
                 raise
+
+    def _try_again(self, reason: str) -> None:
+        """In a session to come: sooner when this one consumes nothing at all."""
+
+        def unless_of_use() -> None:
+            if not self._consuming:
+                self._lose(reason)
+
+        loop = asyncio.get_running_loop()
+        loop.call_later(USELESS_SECONDS, unless_of_use)
+        loop.call_later(RETRY_SECONDS, self._lose, reason)
 
     async def publish(self, topic: str, body: bytes) -> None:
         """Return when the broker has the message on disk. Raises BusUnavailable."""
