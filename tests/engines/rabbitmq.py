@@ -25,6 +25,9 @@ RELEASES = Path("/usr/lib/rabbitmq/lib")
 
 NOTED_SECONDS = 1.5
 
+TICK_SECONDS = 8
+"""After which the nodes of a cluster count one that is frozen as gone (60 by default)."""
+
 
 @dataclass(frozen=True)
 class Together:
@@ -91,8 +94,8 @@ class RabbitMQ(PrivateServer):
         ]
         for number, name in enumerate(self._together.names(), 1):
             settings.append(f"cluster_formation.classic_config.nodes.{number} = {name}")
-        if len(self._together.addresses) > 1:  # as docs/operating.md recommends, but quicker
-            settings += ["cluster_partition_handling = pause_minority", "net_ticktime = 5"]
+        if len(self._together.addresses) > 1:  # as docs/operating.md recommends
+            settings.append("cluster_partition_handling = pause_minority")
         (self.home / "rabbitmq.conf").write_text("\n".join(settings) + "\n")
         cookie = self.home / ".erlang.cookie"
         cookie.write_text(self._together.cookie)
@@ -103,6 +106,7 @@ class RabbitMQ(PrivateServer):
             *("setpriv", "--pdeathsig", "KILL", "--", f"{self.home}/sbin/rabbitmq-server"),
             *("-noinput", "-name", self.node),
             *self._erlang("-kernel", "inet_dist_use_interface", self._erlang_address()),
+            *("-kernel", "net_ticktime", str(TICK_SECONDS)),
         ]
 
     def _erlang(self, *more: str) -> list[str]:
