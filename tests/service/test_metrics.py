@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import yaml
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from breezeblock.drivers.base import PermanentError, TemporaryError
@@ -18,6 +20,7 @@ from tests.service.watched import BACKEND, Watched, watch
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
 GIB = 1 << 30
+REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -220,3 +223,18 @@ async def test_openmetrics_for_who_asks_for_it(watched: Watched) -> None:
     assert reply.headers["content-type"].startswith("application/openmetrics-text")
     names = {family.name for family in text_string_to_metric_families(reply.text)}
     assert "breezeblock_request_seconds" in names
+
+
+async def test_alarms_and_the_manual_name_figures_that_there_are(watched: Watched) -> None:
+    told = (await watched.ask("/metrics")).text
+    there = set(re.findall(r"^# TYPE (\S+)", told, re.MULTILINE))
+    alarms = (REPOSITORY / "deploy" / "alerts.yaml").read_text()
+    assert len(yaml.safe_load(alarms)["groups"][0]["rules"]) >= 4
+    named = set(re.findall(r"\bbreezeblock_\w+", alarms))
+    assert named
+    assert named <= there
+    manual = (REPOSITORY / "docs" / "operating.md").read_text().partition("## Watching it")[2]
+    rows = re.findall(r"^\| (`[^|]+) \|", manual.partition("**Logs.**")[0], re.MULTILINE)
+    names = {name for row in rows for name in re.findall(r"`([a-z_]+)`", row)}
+    ours = {name.removeprefix("breezeblock_") for name in there if name.startswith("breezeblock_")}
+    assert names == ours
