@@ -460,3 +460,45 @@ async def test_a_request_that_an_older_version_began_otherwise_is_not_guessed_at
     assert reply.status_code == 409
     assert "another key" in reply.json()["conflictingRequest"]["message"]
     hanging.cancel()
+
+
+# -- answers that tell a secret --------------------------------------------------------------------
+
+
+async def kept(house: House) -> list[str]:
+    rows = await house.app.store.read(lambda tx: tx.rows(sa.select(table)))
+    return [str(tuple(row)) for row in rows]
+
+
+async def test_a_key_that_an_answer_tells_is_kept_sealed(house: House, send: Sender) -> None:
+    offer = {"transfer": {"volume_id": await house.volume(), "name": "one"}}
+    first = await send("/volume-transfers", offer)
+    auth_key = first.json()["transfer"]["auth_key"]
+    (row,) = await kept(house)
+    assert auth_key not in row and KEY not in row and KEY.encode().hex() not in row
+    assert is_replay(await send("/volume-transfers", offer), first)
+    other = await send("/volume-transfers", {"transfer": {**offer["transfer"], "name": "two"}})
+    assert other.status_code == 422
+
+
+async def test_a_connection_that_an_answer_tells_is_kept_sealed(house: House, send: Sender) -> None:
+    wishes = {"volume_uuid": await house.volume(), "connector": {"host": "compute1"}}
+    first = await send("/attachments", {"attachment": wishes})
+    told = first.json()["attachment"]["connection_info"]["address"]
+    (row,) = await kept(house)
+    assert told not in row and KEY not in row
+
+
+async def test_what_the_release_before_has_kept_is_answered_with(
+    house: House, send: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It sealed nothing."""
+    offer = {"transfer": {"volume_id": await house.volume()}}
+    with monkeypatch.context() as before:
+        before.setattr(Idempotency, "_claims", lambda self, call, key: claims(self, call, key)[1:])
+        first = await send("/volume-transfers", offer)
+    assert first.json()["transfer"]["auth_key"] in (await kept(house))[0]
+    assert is_replay(await send("/volume-transfers", offer), first)
+
+
+claims = Idempotency._claims

@@ -227,6 +227,7 @@ ROUTES: tuple[Route, ...] = (
         create,
         since="3.27",
         body=create_body,
+        secret=True,
         summary="Reserve a volume, or connect a host with it",
         tags=_TAGS,
     ),

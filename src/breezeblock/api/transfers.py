@@ -330,6 +330,7 @@ def _routes(path: str, body: Any) -> tuple[Route, ...]:
             create,
             body=body,
             success=202,
+            secret=True,
             summary=f"Offer a volume to another project{older}",
             tags=tags,
         ),

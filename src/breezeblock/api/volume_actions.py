@@ -236,6 +236,7 @@ def volume_action(
     *,
     success: int = 202,
     since: str | None = None,
+    secret: bool = False,
     tag: str = "volume actions",
 ) -> Route:
     """The route of one action on a volume."""
@@ -247,6 +248,7 @@ def volume_action(
         body=body,
         success=success,
         since=since,
+        secret=secret,
         summary=summary,
         tags=(tag,),
     )

@@ -328,6 +328,7 @@ ROUTES: tuple[Route, ...] = (
         "Connect a host",
         InitializeConnection,
         success=200,
+        secret=True,
     ),
     _action(
         "os-terminate_connection", terminate_connection, "Disconnect a host", TerminateConnection

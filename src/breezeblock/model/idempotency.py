@@ -38,12 +38,24 @@ class Scope(msgspec.Struct, frozen=True):
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """One attempt's right to do the request. `epoch` counts the attempts; an old one is refused."""
+    """One attempt's right to do the request. `epoch` counts the attempts; an old one is refused.
+
+    `seal`: the client's key, where what is kept holds a secret; the scope then has its name only.
+    """
 
     scope: Scope
     fingerprint: str
     lease: float
     epoch: int = 0
+    seal: str = ""
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """What is sealed, where something is: what the request has done so far, and the answer."""
+
+    log: Log
+    headers: Mapping[str, str] = {}
+    body: bytes = b""
 
 
 class Remembered(msgspec.Struct, frozen=True):

@@ -386,6 +386,7 @@ idempotency_keys = Table(
     Column("status", Integer),
     Column("headers", JSON),
     Column("body", LargeBinary),
+    Column("sealed", LargeBinary),
     Column("expires_at", Float(53), nullable=False),
     Index("ix_idempotency_keys_expires", "expires_at"),
 )

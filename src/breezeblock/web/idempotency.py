@@ -26,9 +26,10 @@ import structlog
 
 from breezeblock.model.errors import InvalidInput
 from breezeblock.model.idempotency import Answer, Claim, Remembered, Scope
+from breezeblock.model.sealing import name_of
 from breezeblock.store import idempotency_keys
 from breezeblock.store.idempotency_keys import Taken
-from breezeblock.store.store import Store, StoreUnavailable
+from breezeblock.store.store import ReadTx, Store, StoreUnavailable
 from breezeblock.web.call import Call
 from breezeblock.web.faults import RETRY_AFTER_SECONDS, Fault
 from breezeblock.web.journal import Diverged, Journal
@@ -82,15 +83,13 @@ class Idempotency:
 
     async def answer(self, call: Call[Any], key: str, attempt: Attempt) -> Answer:
         """The answer to the request, whoever finds it. Raises Fault 422, 409."""
-        who = call.identity
-        scope = Scope(call.service.name, who.project_id, who.user_id, key)
-        claim = Claim(scope, fingerprint(call), self.lease)
+        claims = self._claims(call, key)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.patience
         looks = iter(_LOOKS)
         pause = 0.0
         while True:
-            known = await self.store.read(lambda tx: idempotency_keys.find(tx, scope))
+            claim, known = await self._known(claims)
             if known is None:
                 journal: Journal | None = Journal(self.store, claim)
             elif known.fingerprint != claim.fingerprint:
@@ -106,6 +105,26 @@ class Idempotency:
                 raise _still_under_way()
             pause = next(looks, pause)
             await asyncio.sleep(pause)
+
+    def _claims(self, call: Call[Any], key: str) -> tuple[Claim, ...]:
+        """What to look for, the first of which is made when there is nothing."""
+        who = call.identity
+        where = (call.service.name, who.project_id, who.user_id)
+        plain = Claim(Scope(*where, key), fingerprint(call), self.lease)
+        if not call.route.secret:
+            return (plain,)
+        name = Scope(*where, name_of(key, *where))
+        # The release before this one has left some that are not sealed.
+        return msgspec.structs.replace(plain, scope=name, seal=key), plain
+
+    async def _known(self, claims: tuple[Claim, ...]) -> tuple[Claim, Remembered | None]:
+        def look(tx: ReadTx) -> tuple[Claim, Remembered | None]:
+            for claim in claims:
+                if found := idempotency_keys.find(tx, claim.scope, claim.seal):
+                    return claim, found
+            return claims[0], None
+
+        return await self.store.read(look)
 
     async def _taken_over(self, claim: Claim) -> Journal | None:
         found: Remembered | None = await self.store.write(

@@ -145,7 +145,8 @@ class Journal:
 
     async def check_free(self) -> None:
         """Raises Taken when another attempt has begun: a refusal may be due to what it has done."""
-        if await self._store.read(lambda tx: idempotency_keys.find(tx, self._claim.scope)):
+        claim = self._claim
+        if await self._store.read(lambda tx: idempotency_keys.find(tx, claim.scope, claim.seal)):
             raise idempotency_keys.Taken(self._claim.scope.key)
 
     async def renew(self) -> None:

@@ -41,7 +41,8 @@ class Route:
     at. `since` and `until` are the first and last version that know the route (None: no bound).
     `query` names the query parameters it understands, for the document; handlers do the parsing.
     `answer` is the msgspec type of a success's document, and `faults` are the statuses of failures
-    beside those that any route may have: both for the document, too.
+    beside those that any route may have: both for the document, too. With `secret` a success's
+    document tells one (a password, a key): what is kept of it for an Idempotency-Key is sealed.
     `policy` is the rule checked before the handler with the caller's own project as the target;
     a handler that must look at the resource first leaves it out and calls `call.require`.
     """
@@ -59,6 +60,7 @@ class Route:
     success: int = 200
     answer: Any = None
     faults: tuple[int, ...] = ()
+    secret: bool = False
     summary: str = ""
     tags: tuple[str, ...] = ()
 

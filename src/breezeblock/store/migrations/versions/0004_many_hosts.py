@@ -1,4 +1,4 @@
-"""What a service of many processes needs to know of each of them."""
+"""What a service of many processes needs to know of each of them; answers that are sealed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ depends_on = None
 
 
 def upgrade() -> None:
+    with op.batch_alter_table("idempotency_keys") as batch_op:
+        batch_op.add_column(sa.Column("sealed", sa.LargeBinary(), nullable=True))
     op.create_table(
         "service_processes",
         sa.Column("binary", sa.String(length=64), nullable=False),
@@ -26,3 +28,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("service_processes")
+    with op.batch_alter_table("idempotency_keys") as batch_op:
+        batch_op.drop_column("sealed")
