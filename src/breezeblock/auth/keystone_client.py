@@ -111,7 +111,10 @@ class ServiceToken(httpx2.Auth):
                 "scope": {"project": project},
             }
         }
-        return httpx2.Request("POST", f"{base_url(options)}/auth/tokens?nocatalog", json=body)
+        # A request that no client has built has no time limit but its own.
+        limit = {"timeout": httpx2.Timeout(options.timeout).as_dict()}
+        url = f"{base_url(options)}/auth/tokens?nocatalog"
+        return httpx2.Request("POST", url, json=body, extensions=limit)
 
 
 def _issued(reply: httpx2.Response) -> str:

@@ -45,6 +45,7 @@ class FakeKeystone(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         if request.method == "POST":
             self.asked["own"] += 1
+            assert request.extensions["timeout"]["read"] == OPTIONS.timeout
             return httpx2.Response(201, headers={"X-Subject-Token": self.own}, json={})
         text = request.headers["X-Subject-Token"]
         self.asked[text] += 1
