@@ -72,7 +72,7 @@ run: setup ## run the service on this machine until interrupted
 	@$(BIN)/breezeblock run
 
 # Tests end to end have the machine for themselves; all others share it, one process a core.
-ALONE := tests/engines tests/e2e tests/crash/test_chaos.py
+ALONE := tests/engines tests/e2e tests/hosts tests/crash/test_chaos.py
 WORKERS ?= auto
 test: dev clients openstack cinder netapp packages lint ## everything: lint, types, layers, all tests on real parts
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(addprefix --ignore=,$(ALONE)); shared=$$?; \
