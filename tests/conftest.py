@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import structlog
 
 from tests.engines.glance import Glance
 from tests.engines.ontap import Ontap
 from tests.engines.postgres import Postgres
 from tests.engines.rabbitmq import RabbitMQ
+
+# As in the services: no values of variables in tracebacks, which may be secrets.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 
 @pytest.fixture(scope="session")

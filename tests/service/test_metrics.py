@@ -5,17 +5,22 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 import yaml
+from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from breezeblock.drivers.base import PermanentError, TemporaryError
+from breezeblock.model.ids import new_id
 from breezeblock.store import operations
 from breezeblock.store.store import Store, WriteTx
 from breezeblock.store.tables import operations as rows
+from breezeblock.telemetry import metrics
+from tests.engines.postgres import Postgres
 from tests.service.watched import BACKEND, Watched, watch
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
@@ -238,3 +243,29 @@ async def test_alarms_and_the_manual_name_figures_that_there_are(watched: Watche
     names = {name for row in rows for name in re.findall(r"`([a-z_]+)`", row)}
     ours = {name.removeprefix("breezeblock_") for name in there if name.startswith("breezeblock_")}
     assert names == ours
+
+
+CONFLICT = sa.text("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'serialization_failure'; END $$")
+
+
+async def test_a_transaction_that_is_run_again_is_counted(postgres: Postgres) -> None:
+    store = Store(postgres.create_database(f"retries_{new_id().replace('-', '')}"))
+    before = metrics.transaction_retries.collect()
+    tries: list[int] = []
+
+    def write(tx: WriteTx) -> None:
+        tries.append(1)
+        if len(tries) == 1:
+            tx.run(CONFLICT)
+
+    try:
+        await store.write(write)
+    finally:
+        store.close()
+    assert len(tries) == 2
+    after = metrics.transaction_retries.collect()
+    assert total(after) == total(before) + 1
+
+
+def total(families: Iterable[Metric]) -> float:
+    return sum(sample.value for family in families for sample in family.samples)

@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
+from breezeblock.compute.block_storage import BlockStorage
 from breezeblock.drivers.base import PermanentError
 from breezeblock.telemetry import tracing
 from tests.service.watched import Watched, watch
@@ -139,3 +140,18 @@ async def test_paths_and_queries_of_clients_are_in_no_span(
     texts = [one.to_json() for one in spans.get_finished_spans()]
     assert len(texts) >= 2
     assert not [text for text in texts if SECRET in text]
+
+
+async def test_block_storage_is_asked_as_part_of_the_trace(
+    tmp_path: Path, spans: InMemorySpanExporter
+) -> None:
+    """What compute asks of block storage, and what is done for it there."""
+    async with watch(tmp_path) as watched:
+        ident = await watched.create()
+        port = watched.process.servers["api"].port
+        storage = BlockStorage(watched.http, f"http://127.0.0.1:{port}/v3")
+        with tracing.step("create_server attach", f"00-{TRACE}-{CALLER}-01", {}):
+            await storage.volume(ident)
+    found = of_trace(spans)
+    step = found["create_server attach"]
+    assert parent(found["GET /v3/volumes/{volume_id}"]) == step.context.span_id

@@ -21,6 +21,7 @@ from breezeblock.auth.between_services import between_services
 from breezeblock.auth.identity import Identity
 from breezeblock.config import Config
 from breezeblock.model.errors import BreezeblockError
+from breezeblock.telemetry import tracing
 
 VERSION = "volume 3.44"
 CONNECT_TIMEOUT = 5.0
@@ -195,6 +196,8 @@ class BlockStorage:
         gone_is_fine: bool = False,
     ) -> Any:
         sent = {"OpenStack-API-Version": VERSION, **self.headers, **(headers or {})}
+        if trace := tracing.traceparent():
+            sent["traceparent"] = trace
         # A password of the caller's stands in the place of our own.
         auth = None if "authorization" in sent else httpx2.USE_CLIENT_DEFAULT
         try:
