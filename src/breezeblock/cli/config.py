@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import textwrap
 from itertools import pairwise
 from pathlib import Path
@@ -17,17 +18,37 @@ from breezeblock.config import load
 
 def config(
     *,
+    secrets: bool = False,
     file: Annotated[Path | None, Parameter(name=["--config"], env_var="BREEZEBLOCK_CONFIG")] = None,
 ) -> None:
     """Print every option with its present value and its meaning, as a TOML file.
 
     Parameters
     ----------
+    secrets
+        Show passwords, tokens and keys, too; without it they are printed as ***.
     file
         The TOML file to read; without one the defaults are printed.
     """
     present = load(file)
-    print("\n".join(_section(type(present), msgspec.to_builtins(present), "")))
+    values = msgspec.to_builtins(present)
+    shown = values if secrets else _without_secrets(values)
+    print("\n".join(_section(type(present), shown, "")))
+
+
+_SECRET = re.compile(r"password$|token$|secret")
+_IN_URL = re.compile(r"(?<=://)([^/@\s:]*):[^/\s]*@")
+
+
+def _without_secrets(value: Any, name: str = "") -> Any:
+    """Options by their names, drivers' among them, and passwords in URLs."""
+    if isinstance(value, dict):
+        return {key: _without_secrets(one, key) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_secrets(one, name) for one in value]
+    if not isinstance(value, str) or not value:
+        return value
+    return "***" if _SECRET.search(name) else _IN_URL.sub(r"\1:***@", value)
 
 
 def _section(struct: type[msgspec.Struct], values: dict[str, Any], prefix: str) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 from rich.console import Console
+from sqlalchemy import make_url
 
 from breezeblock.config import Config, load
 from breezeblock.model.operation import Operation
@@ -40,7 +41,7 @@ def trace(
         found = asyncio.run(_find(config, ident))
     except StoreUnavailable:
         console.print(
-            f"There is no service's database at {config.database_url}. "
+            f"There is no service's database at {make_url(config.database_url)}. "
             "Name the service's directory with --data, or its file with --config.",
             soft_wrap=True,
             highlight=False,

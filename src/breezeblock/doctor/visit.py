@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 
 from breezeblock.config import Config
@@ -75,7 +76,7 @@ async def visit(config: Config, *, repair: bool, patience: float) -> Diagnosis:
                 await one.repair(found)
                 found, answers = await one.look()
     except (StoreUnavailable, DBAPIError) as error:
-        raise CannotLook(f"The database {config.database_url} cannot be read: {error}") from error
+        raise CannotLook(f"The database {_shown(config)} cannot be read: {error}") from error
     return Diagnosis(
         findings=tuple(found),
         repaired=tuple(one for one in before if one not in found),
@@ -89,10 +90,15 @@ async def _opened(config: Config, patience: float) -> AsyncIterator[Visit]:
         store = _open(config.database_url, stack)
         if store is None:
             raise CannotLook(
-                f"There is no service's database at {config.database_url}. "
+                f"There is no service's database at {_shown(config)}. "
                 "Name the service's directory with --data, or its file with --config."
             )
         yield Visit(config, store, _open(config.compute_database_url, stack), patience)
+
+
+def _shown(config: Config) -> str:
+    """Which database, without its password."""
+    return str(make_url(config.database_url))
 
 
 def _open(url: str, stack: AsyncExitStack) -> Store | None:
