@@ -99,7 +99,7 @@ async def test_a_host_with_volumes_is_silent_for_half_a_minute(
 ) -> None:
     """Its work, its lock on a row and its place at the broker go; back, it works on within seconds.
 
-    Half a minute, because the broker gives a silent client two heartbeats of ten seconds.
+    Half a minute, because the broker gives up a silent client after two or three heartbeats.
     """
     wanted = (await cloud.create_volume(volume_type="one"))["id"]
     locked = (await cloud.create_volume(volume_type="two"))["id"]
