@@ -13,6 +13,7 @@ import pytest
 from breezeblock.compute.api import made_volumes
 from breezeblock.compute.api.routes import ROUTES
 from breezeblock.compute.workflows import create_server
+from breezeblock.model.errors import Unavailable
 from breezeblock.operations.submit import Caller
 from breezeblock.store import operations, servers
 from breezeblock.store.store import WriteTx
@@ -100,11 +101,11 @@ async def test_a_server_whose_volumes_nobody_makes_says_so(
     """The API's process has died over it, after block storage had made the first one."""
 
     async def die(*_args: Any) -> None:
-        raise RuntimeError("killed")
+        raise Unavailable("killed")
 
     monkeypatch.setattr(made_volumes, "make", die)
     monkeypatch.setattr(create_server, "LOOKS_FOR_API", 1)
-    assert (await ask_for(still, BLANK)).status_code == 500
+    assert (await ask_for(still, BLANK)).status_code == 503
     [server] = (await still.member.call("GET", "/servers")).json()["servers"]
     await still.house.volume(name=f"{server['id']}-vdb")
     await still.drive()

@@ -3,7 +3,8 @@
 api    submit           the rows, a host chosen, BUILD
 api    hand_over        which volumes it has had made for the server, in its caller's name
 agent  make_volumes     until they are made
-agent  connect_volumes  all are reserved for the server, and block storage lets this host in
+agent  reserve_volumes  all are reserved for the server, which is told by which attachments
+agent  connect_volumes  block storage lets this host in
 agent  boot             the guest runs
 agent  complete         block storage hears that the guest has its volumes; ACTIVE
 
@@ -213,15 +214,20 @@ async def make_volumes(run: Run[Data]) -> Outcome:
 
 
 @undoable(undo, tries=TRIES)
+async def reserve_volumes(run: Run[Data]) -> Outcome:
+    building = await _get(run)
+    reserved = {row.id: await volumes.reserve(building.storage, row) for row in building.rows}
+    # Known before anything is connected: block storage asks us before a user may disconnect it.
+    return Next(run.operation.queue, settle=lambda tx: _note(tx, attachment_id=reserved))
+
+
+@undoable(undo, tries=TRIES)
 async def connect_volumes(run: Run[Data]) -> Outcome:
     building = await _get(run)
     storage, host = building.storage, run.doors.host
-    reserved: dict[str, str] = {}
     for row in building.rows:
-        attachment_id = await volumes.reserve(storage, row)
-        await volumes.connect(storage, host, attachment_id, row.device)
-        reserved[row.id] = attachment_id
-    return Next(run.operation.queue, settle=lambda tx: _note(tx, attachment_id=reserved))
+        await volumes.connect(storage, host, row.attachment_id or "", row.device)
+    return Next(run.operation.queue)
 
 
 @undoable(undo, tries=TRIES)
@@ -285,6 +291,6 @@ WORKFLOW = Workflow(
     "create_server",
     RESOURCE,
     Data,
-    (make_volumes, connect_volumes, boot, complete),
+    (make_volumes, reserve_volumes, connect_volumes, boot, complete),
     _settle_failure,
 )
