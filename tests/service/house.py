@@ -8,6 +8,7 @@ called behind the API's back except to put a row into a state that no call leads
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -29,7 +30,6 @@ from breezeblock.images.base import ImageService
 from breezeblock.images.opening import open_images, open_staging
 from breezeblock.images.packing import Packing
 from breezeblock.images.staging import Staging
-from breezeblock.model.invariants.operations import WAITS
 from breezeblock.model.volumes import Volume
 from breezeblock.operations.engine import Engine
 from breezeblock.operations.explain import explain
@@ -52,6 +52,11 @@ from tests.service.catalog_fixture import POLICY, PROJECT, Caller, Cloud, Person
 from tests.service.fake_driver import FakeDriver
 
 WAIT_FOR_A_CLIENT_OR_TIME = ("hold_volume", "check_volume", "check_snapshot")
+SOON = 10.0
+"""Work that is due only after so many seconds waits for its time: a test that wants it done lets
+the time pass."""
+PATIENCE = 60.0
+"""Seconds that open work may take."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +72,10 @@ class House(Cloud):
         return self.drivers[0]
 
     async def quiet(self) -> None:
-        """Wait until no operation is open but those that wait for a client."""
-        while await self.app.store.read(_open_operations):
+        """Wait until no operation is open but those that wait for a client, or for their time."""
+        deadline = time.monotonic() + PATIENCE
+        while waiting := await self.app.store.read(_open_operations):
+            assert time.monotonic() < deadline, f"still open after {PATIENCE} s: {waiting}"
             await asyncio.sleep(0.01)
 
     def image(self, file: str = "debian.raw", content: bytes = b"Debian", **said: Any) -> str:
@@ -184,13 +191,13 @@ class House(Cloud):
         await self.app.store.write(lambda tx: snapshots.update(tx, snapshot_id, **values))
 
 
-def _open_operations(tx: ReadTx) -> bool:
+def _open_operations(tx: ReadTx) -> list[Any]:
     statement = operations.select().where(
         operations.c.state == "open",
         operations.c.workflow.not_in(WAIT_FOR_A_CLIENT_OR_TIME),
-        operations.c.due_at <= tx.clock() + WAITS,
+        operations.c.due_at <= tx.clock() + SOON,
     )
-    return tx.first(statement) is not None
+    return list(tx.rows(statement))
 
 
 def _make_due(tx: WriteTx, workflow: str) -> None:
