@@ -135,7 +135,7 @@ def test_a_credential_that_is_no_option_is_named(tmp_path: Path) -> None:
 
 
 def test_credentials_that_cannot_be_read_stop_the_start(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="credentials: .*gone"):
+    with pytest.raises(ConfigError, match=r"credentials: .*gone"):
         load(None, {"CREDENTIALS_DIRECTORY": str(tmp_path / "gone")})
 
 

@@ -31,12 +31,13 @@ from breezeblock.config import Config, build
 from breezeblock.operations.engine import Engine
 from breezeblock.operations.waiting import Waiter
 from breezeblock.operations.wakes import send_wakes
-from breezeblock.store import operations, schema
-from breezeblock.store.store import ReadTx, Store
+from breezeblock.store import operations
+from breezeblock.store.store import ReadTx
 from breezeblock.store.tables import operations as table
 from breezeblock.web.app import make_app
 from breezeblock.web.idempotency import Idempotency
 from breezeblock.web.service import compute
+from tests.new_database import new_store
 from tests.service.catalog_fixture import OTHER, PROJECT
 from tests.service.compute.fakes import Crash, Effects, FakeHypervisor, Network
 from tests.service.house import House
@@ -202,10 +203,9 @@ async def open_compute(
         storage = replace(
             storage, headers=headers, acts_for_owners=False, callers_header="x-auth-token"
         )
-    store = Store(f"sqlite:///{directory / 'compute.sqlite'}")
+    store = new_store(directory / "compute.sqlite")
     bus = MemoryBus()
     await bus.start()
-    schema.upgrade(store)
     store.on_commit = partial(send_wakes, bus)
     doors = Doors(store, storage, LocalHost.of(config, hypervisor))
     engine = Engine(store, bus, REGISTRY, doors, explain, host=HOST, poll=0.2)
