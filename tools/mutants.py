@@ -116,7 +116,11 @@ def _git_apply(defect: Defect, tree: Path, *options: str) -> subprocess.Complete
 def run_tests(tree: Path, tests: Iterable[str]) -> tuple[bool, str]:
     """(passed, the first test that did not) of these tests in this tree."""
     command = [str(tree / ".venv/bin/python"), "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-    environment = {**os.environ, "PYTHONPATH": str(tree / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = os.environ | {
+        "PYTHONPATH": str(tree / "src"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "EVERY_PLACE": "1",
+    }
     try:
         done = subprocess.run(
             [*command, "--tb=no", "-rfE", *tests],

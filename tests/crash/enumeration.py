@@ -15,12 +15,14 @@ Knows no workflow and no world: both are the scenario's.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from tests.crash.faults import CRASH, FLAVOURS, RELAY, Flavour
 from tests.crash.stage import Actor, Order, Point, Remains, Stage
+
+T = TypeVar("T")
 
 OUTSIDE = ("driver", "array.write", "host")
 """Kinds of effects on what knows no leases: storage backends, hypervisors."""
@@ -115,6 +117,20 @@ class Rehearsal:
     wrong_before: list[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Every so many of what is there, from that one on; the first, if that would be none."""
+
+    every: int = 1
+    first: int = 0
+
+    def __call__(self, found: Sequence[T]) -> Sequence[T]:
+        return found[self.first :: self.every] or found[:1]
+
+
+WHOLE = Part()
+
+
 class Enumeration:
     """All cases of one scenario."""
 
@@ -151,11 +167,11 @@ class Enumeration:
 
     # -- one flavour at every position ---------------------------------------------------------
 
-    async def flavour(self, flavour: Flavour) -> None:
-        """Try the flavour at each point where it can strike."""
+    async def flavour(self, flavour: Flavour, part: Part = WHOLE) -> None:
+        """Try the flavour at each point where it can strike, or at a part of them."""
         if flavour.undone and not self.scenario.can_be_undone:
             return
-        points = [one for one in self.rehearsal.points if flavour.strikes_at(one)]
+        points = part([one for one in self.rehearsal.points if flavour.strikes_at(one)])
         self.tally.positions[flavour.name] = len(points)
         for point in points:
             await self.play(flavour, point)
@@ -195,14 +211,14 @@ class Enumeration:
 
     # -- late, and the one that takes over is late, too ------------------------------------------
 
-    async def relay(self, *, thorough: bool = False) -> None:
+    async def relay(self, *, thorough: bool = False, part: Part = WHOLE) -> None:
         """Two strikes: see RELAY. The first is late where it matters most, before it calls what
         is OUTSIDE; if `thorough`, before and after all that changes something."""
         late = [one for one in self.rehearsal.points if one.actor != "api" and _matters(one)]
         if not thorough:
             late = [one for one in late if one.kind in OUTSIDE and one.when == "before"]
         tried = 0
-        for point in late:
+        for point in part(late):
             taken_over = await self._relay(point)
             for second in taken_over:
                 if second.actor not in (point.actor, "api") and _matters(second):
@@ -236,14 +252,15 @@ class Enumeration:
 
     # -- crashes, and crashes of the recovery --------------------------------------------------
 
-    async def crashes(self, *, pairs: bool = True) -> None:
-        """Let everything die at each point; and, as pairs, the recovery at each of its points."""
+    async def crashes(self, *, pairs: bool = True, part: Part = WHOLE) -> None:
+        """Let everything die at each point; and, as pairs, the recovery at each of its points, or
+        at a part of them."""
         self.tally.positions[CRASH] = len(self.rehearsal.points)
         for point, left, same in _distinct(self.rehearsal.points, self.rehearsal.left):
             recovery, kept = await self._recovery(left, (point,))
             if pairs:
                 self.tally.pairs += same * len(recovery)
-                for second, rest, _ in _distinct(recovery, kept):
+                for second, rest, _ in part(list(_distinct(recovery, kept))):
                     await self._recovery(rest, (point, second))
 
     async def again(
