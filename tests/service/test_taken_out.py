@@ -54,6 +54,17 @@ async def test_a_scheduler_knows_at_once_that_a_backend_is_up_again(house: House
     assert await up_when_reported(0) == {True}
 
 
+async def test_a_scheduler_that_has_seen_no_pool_looks_again(house: House) -> None:
+    view = PoolView(house.app.store, down_time=60.0, max_age=3600.0)
+    reports = await house.app.store.read(services.all_pools)
+    told = {one.name: one.capabilities for one in reports}
+    backend = reports[0].backend
+    await house.app.store.write(lambda tx: services.report_pools(tx, backend, {}))
+    assert await view.pools() == []
+    await house.app.store.write(lambda tx: services.report_pools(tx, backend, told))
+    assert [one.name for one in await view.pools()] == list(told)
+
+
 async def test_who_asks_for_growth_on_a_frozen_backend_is_not_told_of_room(house: House) -> None:
     volume = await house.volume()
     await house.admin.put("/os-services/freeze", BACKEND)

@@ -36,7 +36,8 @@ class PoolView:
 
     async def pools(self) -> list[Pool]:
         """The pools as of now. Raises StoreUnavailable."""
-        if time.monotonic() - self._loaded_at > self.max_age:
+        # Nothing is no view: at a start the first backend may report just after the first look.
+        if not self._pools or time.monotonic() - self._loaded_at > self.max_age:
             await self._load()
         out = await self.store.read(lambda tx: services.out_of_use(tx, self.down_time))
         if out != self._out:
