@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+import traceback
 from collections.abc import AsyncIterator
 
 import pytest
@@ -50,6 +51,20 @@ async def test_a_transaction_that_raises_leaves_nothing(store: Store) -> None:
     with pytest.raises(RuntimeError, match="half-way"):
         await store.write(fails)
     assert used(store, "p") is None
+
+
+async def test_what_was_to_be_written_is_not_in_the_error(store: Store) -> None:
+    """Errors are logged, and it may be a secret."""
+
+    def write(tx: WriteTx) -> None:
+        tx.run(sa.text("CREATE TABLE doors (id INTEGER PRIMARY KEY, code TEXT, CHECK (id > 1))"))
+        insert = sa.text("INSERT INTO doors (id, code) VALUES (:id, :code)")
+        tx.run(insert, id=1, code="hunter" + str(2))
+
+    with pytest.raises(sa.exc.IntegrityError) as refused:
+        await store.write(write)
+    told = "".join(traceback.format_exception(refused.value))
+    assert "doors" in told and "hunter2" not in told
 
 
 async def test_a_failing_transaction_does_not_harm_those_committed_beside_it(store: Store) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,18 +17,21 @@ import pytest_asyncio
 
 from tests.e2e.deployment import REPOSITORY
 from tests.engines.cloud import Cloud
-from tests.engines.keystone import REGION
+from tests.engines.keystone import PASSWORD, REGION
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
 NEW = {"OpenStack-API-Version": "volume 3.71"}
+TOKENS = r"gAAAAA[\w-]{30,}"
+"""What Fernet tokens look like."""
+
 OPENSTACK = REPOSITORY / ".venv-clients" / "bin" / "openstack"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def cloud() -> AsyncIterator[Cloud]:
     """Remembers no token, so that each test sees what Keystone says."""
-    cloud = Cloud(keystone_options={"cache_seconds": 0})
+    cloud = Cloud(keystone_options={"cache_seconds": 0}, log_level="debug")
     try:
         await cloud.start()
         yield cloud
@@ -307,3 +311,14 @@ async def test_while_keystone_is_away_callers_are_told_to_come_again(cloud: Clou
     assert list(reply.json()) == ["serviceUnavailable"]
     await asyncio.to_thread(cloud.keystone.start)
     assert (await ask(cloud, token, "GET", "/volumes")).status_code == 200
+
+
+async def test_no_token_and_no_password_is_left_of_all_that(cloud: Cloud) -> None:
+    """Nobody's token, our own included, and no credential's secret: not in logs, nor in tables."""
+    assert re.match(TOKENS, cloud.keystone.token("ada"))
+    secret = re.compile(f"{TOKENS}|{re.escape(PASSWORD)}")
+    written = [*cloud.deployment.home.glob("*.log"), *cloud.deployment.data.glob("*.sqlite*")]
+    assert len(written) > 2 and all(path.stat().st_size for path in written)
+    for path in written:
+        found = set(secret.findall(path.read_bytes().decode("latin-1")))
+        assert not found, path

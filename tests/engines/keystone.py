@@ -17,7 +17,7 @@ import httpx2
 
 from tests.engines.openstack import OpenStackService
 
-PASSWORD = "secret"
+PASSWORD = "everybodys-password"
 REGION = "RegionOne"
 DOMAIN = "Default"
 PEOPLE = {

@@ -4,12 +4,15 @@ A host that is cut off, or a process that is frozen, says no goodbye. We notice 
 within seconds, whatever the kernel's patience (minutes, or two hours). The same is asked of the
 database for our sessions: one that vanished in the middle of a transaction would keep its locks,
 and hold up whoever carries its work on.
+
+What a statement was given stays out of what errors say, and so out of logs: it may be a secret.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy import Engine, event
 
@@ -31,6 +34,7 @@ def pooled_engine(url: str, threads: int) -> Engine:
         max_overflow=4,
         pool_timeout=10,
         pool_pre_ping=True,
+        hide_parameters=True,
         connect_args={
             "connect_timeout": 5,
             "keepalives_idle": IDLE,
@@ -54,4 +58,14 @@ def pooled_engine(url: str, threads: int) -> Engine:
             connection.execute(f"SET {name} = {value}")
         connection.autocommit = False
 
+    event.listen(engine, "handle_error", _leave_out_the_row)
     return engine
+
+
+def _leave_out_the_row(context: sa.engine.ExceptionContext) -> None:
+    """Keep what PostgreSQL says first; details that follow have the values of the refused row."""
+    ours, theirs = context.sqlalchemy_exception, context.original_exception
+    if isinstance(theirs, psycopg.Error) and (first := theirs.diag.message_primary):
+        if ours is not None:
+            ours.args = (str(ours.args[0]).replace(str(theirs), first),)
+        theirs.args = (first,)

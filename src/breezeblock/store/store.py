@@ -357,7 +357,7 @@ def _translated(error: BaseException) -> BaseException:
 
 
 def _sqlite_engine(url: str) -> Engine:
-    engine = sa.create_engine(url, pool_size=8, max_overflow=4)
+    engine = sa.create_engine(url, pool_size=8, max_overflow=4, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:

@@ -6,8 +6,11 @@ In processes of their own, as the logging of a process is set up once.
 from __future__ import annotations
 
 import json
+import os
+import pty
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 
@@ -38,13 +41,32 @@ thread.start()
 thread.join()
 """
 
+LIBRARIES = (
+    *("uvicorn.error", "uvicorn.access", "httpx2", "httpcore2", "aio_pika", "aiormq", "pamqp"),
+    *("sqlalchemy.engine.Engine", "sqlalchemy.pool", "psycopg", "asyncio", "any"),
+)
 
-def printed(format_: str) -> str:
+
+def printed(format_: str, script: str = SCRIPT) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, format_], capture_output=True, text=True, check=True
+        [sys.executable, "-c", script, format_], capture_output=True, text=True, check=True
     )
     assert not done.stdout
     return done.stderr
+
+
+def shown_on_a_terminal() -> str:
+    """What the script prints where people watch: another format, with colours."""
+    terminal, its_end = pty.openpty()
+    shown = b""
+    with subprocess.Popen([sys.executable, "-c", SCRIPT, "console"], stderr=its_end) as process:
+        os.close(its_end)
+        with suppress(OSError):  # EIO: the other end is closed
+            while more := os.read(terminal, 65536):
+                shown += more
+    os.close(terminal)
+    assert process.returncode == 0
+    return shown.decode()
 
 
 def test_json_is_one_object_a_line_whatever_is_logged_and_by_whom() -> None:
@@ -69,3 +91,26 @@ def test_tracebacks_tell_no_values_of_variables(format_: str) -> None:
     text = printed(format_)
     assert text.count("Traceback") == 3
     assert "hunter2" not in text
+
+
+def test_tracebacks_on_a_terminal_tell_none_either() -> None:
+    text = shown_on_a_terminal()
+    assert text.count("Traceback") == 3 and "\x1b[" in text
+    assert "hunter2" not in text
+
+
+def test_libraries_are_not_asked_for_more_than_warnings() -> None:
+    """Not even at the level debug: they would log headers, addresses and values of SQL."""
+    script = f"""
+import logging, sys
+from breezeblock import log_level
+from breezeblock.cli import logs, run
+
+logs.set_up("debug", sys.argv[1])
+log_level.change("debug")
+for name in {LIBRARIES}:
+    for level in ("debug", "info", "warning"):
+        getattr(logging.getLogger(name), level)("%s: %s", name, level)
+"""
+    lines = [json.loads(line)["event"] for line in printed("json", script).splitlines()]
+    assert lines == [f"{name}: warning" for name in LIBRARIES]
