@@ -11,6 +11,7 @@ import pytest
 from breezeblock.drivers.base import ConnectionInfo, Item, PermanentError, Volume
 from breezeblock.drivers.netapp import IscsiDriver, names
 from breezeblock.drivers.netapp.chap import CREDENTIALS
+from breezeblock.drivers.netapp.igroups import IGROUPS
 from breezeblock.drivers.netapp.luns import Lun
 from breezeblock.drivers.netapp.names import Name
 from tests.contract.drivers import CASES, Backend, a_volume, patiently
@@ -49,6 +50,23 @@ class TestLogin:
     def test_another_host_is_not_let_in_with_it(self, backend: Backend) -> None:
         info = backend.driver.export(backend.create(), backend.host.connector)
         assert backend.other_host.refused(info)
+
+    def test_who_comes_as_the_host_with_another_initiator_gets_nothing_of_it(
+        self, backend: Backend
+    ) -> None:
+        theirs, own = backend.create(), backend.create()
+        good = backend.driver.export(theirs, backend.host.connector)
+        connector = {**backend.other_host.connector, "host": backend.host.name}
+        his = backend.driver.export(own, connector)
+        assert not backend.other_host.refused(his)
+        number = good.data["target_lun"]
+        assert number != his.data["target_lun"]
+        assert backend.other_host.refused(with_data(his, target_lun=number))
+        backend.driver.unexport(own, backend.host.name)
+        assert backend.other_host.refused(with_data(his, target_lun=number))
+        assert not backend.host.refused(good)
+        (igroup,) = driver_of(backend).client.records(IGROUPS, fields=("initiators.name",))
+        assert [one["name"] for one in igroup["initiators"]] == [backend.host.initiator]
 
     def test_a_new_key_counts_from_the_next_export(self, backend: Backend) -> None:
         volume, other = backend.create(), backend.create()

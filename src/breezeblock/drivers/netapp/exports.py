@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -70,13 +70,19 @@ class Exports:
         self._chap.grant(access.initiators)
         return number
 
-    def revoke(self, lun: Lun | None, igroup: str) -> None:
+    def revoke(self, lun: Lun, igroup: str) -> None:
         """Take an igroup's access to the LUN away, and the igroup with its last access."""
         found = self._igroups.find(igroup)
         if found is not None:
-            if lun is not None:
-                self._igroups.unmap(lun, found)
+            self._igroups.unmap(lun, found)
             self._tidy(found)
+
+    def revoke_host(self, luns: Sequence[Lun], host: str) -> None:
+        """Take a host's access to the LUNs away, and its igroups with their last access."""
+        for igroup in self._igroups.of_host(host):
+            for lun in luns:
+                self._igroups.unmap(lun, igroup)
+            self._tidy(igroup)
 
     def revoke_all(self, lun: Lun, *, ours_only: bool = False) -> None:
         """Take everybody's access to the LUN away; `ours_only`: of those whom we let in."""
@@ -183,7 +189,7 @@ def host_access(connector: Mapping[str, Any]) -> Access:
             "The connector names no iSCSI initiator.",
             remedy="Install the iSCSI initiator (open-iscsi) on the host.",
         )
-    return Access(names.igroup_of_host(host), host, (initiator,))
+    return Access(names.igroup_of_host(host, initiator), host, (initiator,))
 
 
 def wwn(serial: str) -> str:

@@ -1,4 +1,4 @@
-"""Who may reach which LUN: one igroup a host, with all its initiators, and the maps to it.
+"""Who may reach which LUN: one igroup for each host and initiator, and the maps to it.
 
 An igroup comes with the first map of its host and goes with the last one. The array does the last
 part by itself (`delete_on_unmap`), and an igroup that has maps is never deleted: so one that a
@@ -7,6 +7,7 @@ parallel export is about to use is either kept, or found missing, and made again
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ STRIDE = 37
 TURNS = 8
 """How often an export looks again because somebody else was quicker."""
 IGROUP_FIELDS = ("uuid", "name", "comment", "initiators.name")
+_PLAIN = re.compile(r"[A-Za-z0-9._-]+")
 
 
 class _Named(msgspec.Struct, frozen=True):
@@ -62,7 +64,7 @@ class Igroup(msgspec.Struct, frozen=True):
     @property
     def host(self) -> str | None:
         """The host that it is for; None: it is none of ours."""
-        return names.host_of(self.name, self.comment)
+        return names.host_of(self.name, self.comment, self.members)
 
     @property
     def ours(self) -> bool:
@@ -105,10 +107,17 @@ class Igroups:
 
     def hosts(self) -> dict[str, str]:
         """igroup's UUID → host, of all igroups of ours."""
-        found = self._client.records(
-            IGROUPS, {"name": "openstack-*"}, fields=("uuid", "name", "comment"), kind=Igroup
-        )
-        return {one.uuid: one.host for one in found if one.host is not None}
+        return {one.uuid: one.host for one in self._of_hosts({}) if one.host is not None}
+
+    def of_host(self, host: str) -> list[Igroup]:
+        """The igroups of a host: one, unless it has changed its initiator, or says it has two."""
+        # Other names might be taken for a pattern.
+        asked = {"comment": host} if _PLAIN.fullmatch(host) else {}
+        return [one for one in self._of_hosts(asked) if one.host == host]
+
+    def _of_hosts(self, asked: dict[str, str]) -> list[Igroup]:
+        query = {"name": "openstack-*", **asked}
+        return self._client.records(IGROUPS, query, fields=IGROUP_FIELDS, kind=Igroup)
 
     def find(self, name: str) -> Igroup | None:
         found = self._client.records(IGROUPS, {"name": name}, fields=IGROUP_FIELDS, kind=Igroup)

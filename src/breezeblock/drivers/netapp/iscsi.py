@@ -7,7 +7,7 @@ everything that is to be known (names, comments, maps); the driver remembers not
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from breezeblock.drivers.base import (
@@ -199,10 +199,7 @@ class IscsiDriver(LunVerbs):
 
     @verb()
     def unexport(self, volume: Volume, host: str) -> None:
-        igroup = names.igroup_of_host(host)
-        found: Sequence[Lun | None] = self._ours_or_released(volume)
-        for lun in found or (None,):
-            self.exports.revoke(lun, igroup)
+        self.exports.revoke_host(self._ours_or_released(volume), host)
 
     @verb()
     def inventory(self) -> list[Item]:

@@ -129,9 +129,13 @@ def mark_of(comment: str, name: Name) -> Mark:
     return Mark(kind, name.id, found["volume"], tuple((found["turns"] or "").split()))
 
 
-def igroup_of_host(host: str) -> str:
-    """The igroup of a host's initiators; its comment is the host's name."""
-    return f"openstack-{uuid.uuid5(_HOSTS, host)}"
+def igroup_of_host(host: str, initiator: str) -> str:
+    """The igroup of a host's initiator; its comment is the host's name.
+
+    Named after both: whoever says that he is the host, and comes with another initiator, must not
+    be let in to what the host has.
+    """
+    return f"openstack-{uuid.uuid5(_HOSTS, f'{host} {initiator}')}"
 
 
 def igroup_of_service(initiator: str) -> str:
@@ -139,9 +143,10 @@ def igroup_of_service(initiator: str) -> str:
     return f"{SERVICES}{uuid.uuid5(_HOSTS, initiator)}"
 
 
-def host_of(igroup: str, comment: str) -> str | None:
-    """The host that an igroup is for; None: it is none of ours."""
-    return comment if comment and igroup_of_host(comment) == igroup else None
+def host_of(igroup: str, comment: str, members: Iterable[str]) -> str | None:
+    """The host that an igroup with these members is for; None: it is none of ours."""
+    ours = comment and any(igroup_of_host(comment, one) == igroup for one in members)
+    return comment if ours else None
 
 
 def one_of(values: Iterable[object]) -> str:

@@ -9,6 +9,7 @@ import pytest
 from breezeblock.drivers.netapp import names
 from breezeblock.drivers.netapp.names import Mark, Name
 
+INITIATOR = "iqn.2026-11.a:b"
 ID = "0d3bd1a6-6a0f-4b0e-9f3e-3c1a4f8d2b77"
 OTHER = "1d3bd1a6-6a0f-4b0e-9f3e-3c1a4f8d2b77"
 
@@ -78,9 +79,15 @@ def test_turns_are_remembered_the_latest_first_as_long_as_there_is_room() -> Non
 
 
 def test_an_igroup_is_its_hosts_as_long_as_the_comment_says_so() -> None:
-    igroup = names.igroup_of_host("host-a")
+    igroup = names.igroup_of_host("host-a", INITIATOR)
     assert igroup.startswith("openstack-") and len(igroup) <= 96
-    assert names.host_of(igroup, "host-a") == "host-a"
-    assert names.host_of(igroup, "host-b") is None
-    assert names.host_of("openstack-" + str(uuid.uuid4()), "host-a") is None
-    assert names.igroup_of_service("iqn.2026-11.a:b") != names.igroup_of_host("iqn.2026-11.a:b")
+    assert names.host_of(igroup, "host-a", [INITIATOR]) == "host-a"
+    assert names.host_of(igroup, "host-b", [INITIATOR]) is None
+    assert names.host_of(igroup, "host-a", ["iqn.2026-11.a:c"]) is None
+    assert names.host_of("openstack-" + str(uuid.uuid4()), "host-a", [INITIATOR]) is None
+    assert names.igroup_of_service(INITIATOR) != names.igroup_of_host("host-a", INITIATOR)
+
+
+def test_who_comes_as_a_host_with_another_initiator_has_an_igroup_of_his_own() -> None:
+    mine, his = (names.igroup_of_host("host-a", one) for one in (INITIATOR, "iqn.2026-11.evil:b"))
+    assert mine != his
