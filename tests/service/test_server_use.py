@@ -15,9 +15,11 @@ class Compute:
 
     def __init__(self) -> None:
         self.uses: dict[str, str] = {}
+        self.asked = 0
         self.away = False
 
     async def attachment_in_use(self, server_id: str, volume_id: str) -> str | None:
+        self.asked += 1
         if self.away:
             raise Unavailable("time-out")
         return self.uses.get(volume_id) if server_id == SERVER else None
@@ -46,6 +48,32 @@ async def test_what_a_server_uses_is_not_detached(house: House, compute: Compute
         assert fault["message"].startswith("ConflictNovaUsingAttachment")
     assert await house.status(volume) == "in-use"
     assert house.driver.exports
+
+
+async def test_who_may_not_detach_learns_nothing_of_the_server(
+    house: House, compute: Compute
+) -> None:
+    volume = await house.volume()
+    attachment = await house.in_use(volume, server=SERVER)
+    second = await house.volume(volume_type=await house.multiattach_type())
+    for host in ("compute1", "compute2"):
+        compute.uses[second] = await house.in_use(second, host, server=SERVER)
+    compute.uses[volume] = attachment
+    for caller, status in ((house.other, 404), (house.reader, 403)):
+        for reply in (
+            await caller.delete(f"/attachments/{attachment}"),
+            await house.act(volume, "os-detach", {}, caller),
+            await house.act(volume, "os-detach", {"attachment_id": attachment}, caller),
+            await house.act(second, "os-detach", {}, caller),
+            await house.act(second, "os-force_detach", {}, caller),
+            await house.act(volume, "os-terminate_connection", {"connector": None}, caller),
+            await house.act(
+                volume, "os-terminate_connection", {"connector": {"host": "node9"}}, caller
+            ),
+        ):
+            assert reply.status_code == status, reply.text
+            assert SERVER not in reply.text
+    assert compute.asked == 0
 
 
 async def test_what_the_server_has_let_go_of_is_detached(house: House, compute: Compute) -> None:

@@ -13,7 +13,7 @@ from breezeblock.api.scope import seen_by
 from breezeblock.model.snapshots import Snapshot
 from breezeblock.model.volumes import Volume
 from breezeblock.store import snapshots, volumes
-from breezeblock.store.store import WriteTx
+from breezeblock.store.store import ReadTx, WriteTx
 
 
 class Owned(Protocol):
@@ -28,6 +28,17 @@ class Owned(Protocol):
 def owner_of(resource: Owned) -> dict[str, str]:
     """What the policy is told of a resource."""
     return {"project_id": resource.project_id, "user_id": resource.user_id}
+
+
+def allowed_volume(tx: ReadTx, call: ApiCall, rule: str, volume_id: str | None = None) -> Volume:
+    """As `locked_volume`, for what is to be found out before anything changes.
+
+    Who asks other services or tells of other resources first asks this: else a stranger would learn
+    from the answer what is there.
+    """
+    volume = volumes.get(tx, volume_id or call.params["volume_id"], seen_by(call))
+    call.require(rule, owner_of(volume))
+    return volume
 
 
 def locked_volume(tx: WriteTx, call: ApiCall, rule: str, volume_id: str | None = None) -> Volume:

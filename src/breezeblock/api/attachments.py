@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from breezeblock.api.access import locked_volume, owner_of
+from breezeblock.api.access import allowed_volume, locked_volume, owner_of
 from breezeblock.api.application import ApiCall
 from breezeblock.api.attachment_views import detail, summary
 from breezeblock.api.connectors import checked_connector
@@ -23,7 +23,7 @@ from breezeblock.model.attachments import Attachment
 from breezeblock.model.ids import new_id
 from breezeblock.model.volumes import Volume
 from breezeblock.store import attachments
-from breezeblock.store.store import WriteTx
+from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.web.microversion import Version
 from breezeblock.web.query import Column, Listing, page, parse_list
 from breezeblock.web.routes import Route
@@ -173,12 +173,18 @@ async def update(call: ApiCall) -> dict[str, Any]:
 
 async def delete(call: ApiCall) -> dict[str, Any]:
     """Disconnect the host if there is one; the reply lists what is left on the volume."""
-    attachment_id = call.params["attachment_id"]
-    found = await _find(call, attachment_id)
+    attachment_id, rule = call.params["attachment_id"], "volume:attachment_delete"
+
+    def find(tx: ReadTx) -> Attachment:
+        attachment = attachments.get(tx, attachment_id, seen_by(call))
+        allowed_volume(tx, call, rule, attachment.volume_id)
+        return attachment
+
+    found = await call.app.store.read(find)
     await check_not_used(call, found)
 
     def disconnect(tx: WriteTx) -> str | None:
-        volume = locked_volume(tx, call, "volume:attachment_delete", found.volume_id)
+        volume = locked_volume(tx, call, rule, found.volume_id)
         attachment = attachments.get(tx, attachment_id, seen_by(call))
         return detach_volume.submit(tx, call.app.caller(call), volume, attachment)
 

@@ -15,7 +15,10 @@ PREFIX = "ConflictNovaUsingAttachment"
 
 
 async def check_not_used(call: ApiCall, attachment: Attachment) -> None:
-    """Raises Conflict while a server uses the attachment, or when that cannot be found out."""
+    """Raises Conflict while a server uses the attachment, or when that cannot be found out.
+
+    The error names both: only who may detach the volume (`access.allowed_volume`) is to see it.
+    """
     agent = call.app.config.compute.block_storage_user
     if call.identity.is_service or (agent and call.identity.user_id == agent):
         return

@@ -16,10 +16,9 @@ from typing import Any, Literal
 
 from msgspec import UNSET, UnsetType
 
-from breezeblock.api.access import locked_volume
+from breezeblock.api.access import allowed_volume, locked_volume
 from breezeblock.api.application import ApiCall
 from breezeblock.api.connectors import checked_connector, nested
-from breezeblock.api.scope import seen_by
 from breezeblock.api.server_use import check_not_used
 from breezeblock.api.volume_actions import ADMIN, volume_action
 from breezeblock.model import attachments as rules
@@ -180,8 +179,12 @@ async def terminate_connection(call: ApiCall) -> None:
     """Shut the host out (every host when none is named); a mere reservation is given back."""
     told = call.body.connector
     host = checked_connector(told)["host"] if told is not None else None
-    rule, volume_id = f"{MEMBER}:terminate_connection", call.params["volume_id"]
-    connected, others = await call.app.store.read(lambda tx: _to_terminate(tx, volume_id, host))
+    rule = f"{MEMBER}:terminate_connection"
+
+    def find(tx: ReadTx) -> tuple[list[Attachment], list[Attachment]]:
+        return _to_terminate(tx, allowed_volume(tx, call, rule).id, host)
+
+    connected, others = await call.app.store.read(find)
     for attachment in others:
         await check_not_used(call, attachment)
     for attachment in connected:
@@ -280,11 +283,9 @@ async def force_detach(call: ApiCall) -> None:
 
 
 async def _detach(call: ApiCall, rule: str, attachment_id: str | None) -> None:
-    volume_id, project = call.params["volume_id"], seen_by(call)
-
     def find(tx: ReadTx) -> Attachment | None:
-        volumes.get(tx, volume_id, project)
-        return _to_detach(attachments.of_volume(tx, volume_id), attachment_id)
+        volume = allowed_volume(tx, call, rule)
+        return _to_detach(attachments.of_volume(tx, volume.id), attachment_id)
 
     found = await call.app.store.read(find)
     if found is not None:
