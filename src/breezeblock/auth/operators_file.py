@@ -26,7 +26,7 @@ class OperatorsFile(Generic[T]):
     """What `understand` makes of a file's text, as the file is now.
 
     Raises OSError and ValueError when it cannot be read the first time; `understand` raises
-    ValueError with a line that tells nothing secret.
+    ValueError with a line that tells nothing secret. Of its other errors only the kind is told.
     """
 
     def __init__(
@@ -74,13 +74,24 @@ class OperatorsFile(Generic[T]):
         if signature[1] > LARGEST:
             raise ValueError(f"{self.path}: it is larger than {LARGEST} bytes")
         try:
-            present = self._understand(self.path.read_text(encoding="utf-8"))
+            present = self._understood(self.path.read_text(encoding="utf-8"))
         except UnicodeDecodeError:
             raise ValueError(f"{self.path}: it is not UTF-8 text") from None
         except ValueError as error:
             raise ValueError(f"{self.path}: {error}") from None
         self._seen = signature
         return present
+
+    def _understood(self, text: str) -> T:
+        """What the text means. Whatever is in it, the only error is ValueError."""
+        try:
+            return self._understand(text)
+        except ValueError:
+            raise
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
+        except Exception as error:
+            raise ValueError(f"it cannot be understood ({type(error).__name__})") from error
 
 
 def _cause(error: Exception) -> str:

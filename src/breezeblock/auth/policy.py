@@ -23,8 +23,9 @@ from oslo_policy import policy as oslo
 
 from breezeblock.auth.identity import Identity
 from breezeblock.auth.operators_file import LOOK_EVERY, OperatorsFile
-from breezeblock.auth.policy_file import Overrides, overrides, problems
+from breezeblock.auth.policy_file import Overrides, comes_back, overrides, problems
 from breezeblock.auth.rules import ADMINISTRATOR, BASE, DEFAULTS
+from breezeblock.model.errors import shortened
 
 _LEAF = re.compile(r"(?:%\(\w+\)s|[^\s()])+")
 _PLAIN_LEAF = re.compile(
@@ -59,7 +60,7 @@ class Policy:
     def allows(self, rule: str, identity: Identity, target: Mapping[str, Any]) -> bool:
         """Whether the caller may do `rule` to the target (at least its `project_id`).
 
-        A rule that nobody defined is refused to everybody.
+        A rule that nobody defined is refused to everybody, and so is one that cannot be evaluated.
         """
         return self._rules.allow(rule, identity, target)
 
@@ -93,6 +94,8 @@ class _Rules:
         self._enforcer.check_rules()
         self._simple = {name for name in rules if _is_simple(rules, name, frozenset())}
         self._remembered: dict[tuple[str, frozenset[str], bool, bool], bool] = {}
+        self._in_circles = {name for name in text if comes_back(name, text)}
+        self._failed: set[str] = set()
 
     def allow(self, rule: str, identity: Identity, target: Mapping[str, Any]) -> bool:
         if rule not in self._simple:
@@ -107,6 +110,9 @@ class _Rules:
         return answer
 
     def _ask(self, rule: str, identity: Identity, target: Mapping[str, Any]) -> bool:
+        if rule in self._in_circles:
+            self._tell(rule, "it refers to itself")
+            return False
         creds = {
             "user_id": identity.user_id,
             "project_id": identity.project_id,
@@ -115,7 +121,18 @@ class _Rules:
             "is_admin": identity.is_admin,
             "is_admin_project": True,
         }
-        return bool(self._enforcer.enforce(rule, dict(target), creds))
+        try:
+            return bool(self._enforcer.enforce(rule, dict(target), creds))
+        except Exception as error:  # an operator's rule may go wrong in any way, or ask a server
+            self._tell(rule, f"{type(error).__name__}: {error}")
+            return False
+
+    def _tell(self, rule: str, cause: str) -> None:
+        """Say that a rule cannot be evaluated; once, since every request may ask it."""
+        if rule not in self._failed:
+            self._failed.add(rule)
+            error = shortened(cause, 300)
+            log.error("policy rule cannot be evaluated, it is refused", rule=rule, error=error)
 
 
 def _is_simple(rules: Mapping[str, Any], name: str, above: frozenset[str]) -> bool:

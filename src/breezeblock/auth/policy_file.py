@@ -11,9 +11,9 @@ import logging
 import re
 from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from oslo_policy import _checks, _parser, policy
+from oslo_policy import _checks, _external, _parser, policy
 
 from breezeblock.auth.rules import RENAMED
 
@@ -23,6 +23,14 @@ Overrides: TypeAlias = dict[str, str]
 _REFERENCE = re.compile(r"(?<![^\s(])rule:([^\s()]+)")
 _LEAF = re.compile(r"(?:%\([\w.]+\)s|[^\s()])+")
 _WORDS = frozenset({"and", "or", "not", "@", "!"})
+_SOMEBODY = {
+    "user_id": "alice",
+    "project_id": "p1",
+    "tenant": "p1",
+    "roles": ["member"],
+    "is_admin": False,
+    "is_admin_project": True,
+}
 
 # It writes tracebacks about what `problems` says in a sentence.
 logging.getLogger("oslo_policy").setLevel(logging.CRITICAL)
@@ -54,9 +62,12 @@ def problems(
             yield f"{name} is no rule of this service, and no other refers to it{hint}"
         if _is_nonsense(who):
             yield f"{name}: {who!r} cannot be understood: what is not is refused"
+        else:
+            for part in _not_to_evaluate(who):
+                yield f"{name}: {part!r} cannot be evaluated: whoever it is asked about is refused"
         for missing in sorted(set(_REFERENCE.findall(who)) - set(rules) - set(known)):
             yield f"{name} refers to {missing}, which is not there: that part is refused"
-        if _comes_back(name, rules):
+        if comes_back(name, rules):
             yield f"{name} refers to itself: nobody may"
 
 
@@ -71,6 +82,10 @@ def _said(text: str) -> Overrides:
     for name, who in document.items():
         if not isinstance(name, str) or not isinstance(who, str):
             raise ValueError(f"{name}: who may is a text in quotes")
+        try:
+            _parser.parse_rule(who)
+        except RecursionError:
+            raise ValueError(f"{name}: who may is nested too deeply") from None
     return document
 
 
@@ -81,7 +96,38 @@ def _is_nonsense(who: str) -> bool:
     return who.strip() != "!" and isinstance(_parser.parse_rule(who), _checks.FalseCheck)
 
 
-def _comes_back(name: str, rules: Mapping[str, str]) -> bool:
+def _not_to_evaluate(who: str) -> Iterator[str]:
+    """The parts of a rule that fail whoever asks, found by a trial. No other server is asked."""
+    ahead = [_parser.parse_rule(who)]
+    while ahead:
+        check = ahead.pop()
+        if isinstance(check, _checks.AndCheck | _checks.OrCheck):
+            ahead += reversed(check.rules)
+        elif isinstance(check, _checks.NotCheck):
+            ahead.append(check.rule)
+        elif isinstance(check, _checks.Check) and not isinstance(check, _checks.RuleCheck):
+            try:
+                _try(check)
+            except Exception:  # the same that a request would meet, whatever it is
+                yield str(check)
+
+
+class _Whatever(dict[str, str]):
+    """The target of a trial: it has everything."""
+
+    def __missing__(self, key: str) -> str:
+        return key
+
+
+def _try(check: _checks.Check) -> None:
+    if isinstance(check, _external.HttpCheck):
+        check.match % _Whatever()
+    else:
+        no_enforcer: Any = None
+        check(_Whatever(), dict(_SOMEBODY), no_enforcer)
+
+
+def comes_back(name: str, rules: Mapping[str, str]) -> bool:
     """Whether a rule leads back to itself."""
     seen: set[str] = set()
     ahead = _REFERENCE.findall(rules[name])

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from breezeblock.auth import policy as policy_module
 from breezeblock.auth.identity import Identity
 from breezeblock.auth.policy import Policy
+from breezeblock.auth.policy_file import overrides
 from breezeblock.auth.rules import DEFAULTS
 
 POLICY = Policy()
@@ -237,7 +239,75 @@ def test_a_file_that_is_away_leaves_the_old_rules(edited: Edited) -> None:
     assert edited.may("maker")
 
 
-@pytest.mark.parametrize("text", ["a: [", "- a", '"a": 3', "a: b: c"])
+def failures_of_rules(logged: list[Any]) -> list[tuple[str, str]]:
+    return [(one["rule"], one["error"]) for one in logged if one["log_level"] == "error"]
+
+
+@pytest.mark.parametrize(
+    ("who_may", "cause"),
+    [
+        ('"@ or rule:x"\n"x": "rule:volume:create"', "refers to itself"),
+        ('"rule:x"\n"x": "rule:y"\n"y": "rule:x"', ""),
+        ('"not %(project_id)s:%(project_id)s"', "SyntaxError"),
+        ('"role:100%"', "ValueError"),
+        ('"http://127.0.66.1:1/x"', "ConnectionError"),
+    ],
+)
+def test_a_rule_that_cannot_be_evaluated_is_refused_and_told_of_once_a_load(
+    edited: Edited, who_may: str, cause: str
+) -> None:
+    for _ in range(2):
+        edited.write(f'"volume:create": {who_may}\n')
+        with capture_logs() as logged:
+            assert [edited.may("admin") for _ in range(3)] == [False] * 3
+            assert edited.may("member", "volume:delete")
+        ((rule, error),) = failures_of_rules(logged)
+        assert rule == "volume:create"
+        assert cause in error
+
+
+TOO_DEEP = [
+    '"volume:create": "' + "not " * 20000 + '@"',
+    '"volume:create": ' + "[" * 1500 + "]" * 1500,
+]
+
+
+@pytest.mark.parametrize("text", TOO_DEEP)
+def test_a_file_that_breaks_its_parser_is_parsed_once(
+    edited: Edited, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    parsed = []
+
+    def counting(content: str) -> dict[str, str]:
+        parsed.append(content)
+        return overrides(content)
+
+    monkeypatch.setattr(policy_module, "overrides", counting)
+    with capture_logs() as logged:
+        edited.write(text)
+        assert [edited.may("creator") for _ in range(3)] == [True] * 3
+    (error,) = errors(logged)
+    assert "nested too deeply" in error
+    assert parsed == [text]
+    edited.write('"volume:create": "role:maker"\n')
+    assert edited.may("maker")
+
+
+def test_an_error_of_any_kind_leaves_the_old_rules(
+    edited: Edited, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: str) -> dict[str, str]:
+        raise KeyError("$2b$12$secret")
+
+    monkeypatch.setattr(policy_module, "overrides", broken)
+    with capture_logs() as logged:
+        edited.write("anything")
+        assert [edited.may("creator") for _ in range(3)] == [True] * 3
+    (error,) = errors(logged)
+    assert error == f"{edited.path}: it cannot be understood (KeyError)"
+
+
+@pytest.mark.parametrize("text", ["a: [", "- a", '"a": 3', "a: b: c", *TOO_DEEP])
 def test_a_file_that_is_broken_at_start_is_a_value_error_in_a_line(
     tmp_path: Path, text: str
 ) -> None:
@@ -263,6 +333,10 @@ def test_json_is_understood(tmp_path: Path) -> None:
         ('"volume:get": "role:member and nonsense"', "volume:get: 'role:member and nonsense'"),
         ('"volume:get": "(role:member"', "volume:get: '(role:member'"),
         ('"a": "rule:b"\n"b": "rule:a"', "a refers to itself"),
+        ('"volume:get": "@ or not (role:a% or @)"', "volume:get: 'role:a%' cannot be evaluated"),
+        ('"volume:get": "roles.x.y:z"', "volume:get: 'roles.x.y:z' cannot be evaluated"),
+        ('"volume:get": "%(user_id)s:x"', "volume:get: '%(user_id)s:x' cannot be evaluated"),
+        ('"volume:get": "http://h/%d"', "volume:get: 'http://h/%d' cannot be evaluated"),
         ('"volume_extension:types_manage": "@"', "volume_extension:type_create"),
     ],
 )
