@@ -50,6 +50,12 @@ ROLES = ("api", "scheduler", "volume", "compute-api", "compute-agent")
 ALIASES = {"all": ROLES, "compute": ("compute-api", "compute-agent")}
 DATABASE_RETRY = 2.0
 
+TOGETHER = {
+    "database": ("api", "scheduler", "volume"),
+    "compute.database": ("compute-api", "compute-agent"),
+}
+"""Roles that work on one database, by the option that says which."""
+
 
 def resolve_roles(names: Iterable[str]) -> tuple[str, ...]:
     """Roles by name; none means all, `compute` both parts of it. Raises ConfigError."""
@@ -81,6 +87,7 @@ class Process:
                 "set bus to an amqp:// address to run them apart."
             )
         self.bus: Bus = _open_bus(config.bus)
+        self._refuse_databases_of_its_own()
         self.stack = contextlib.AsyncExitStack()
         self.servers: dict[str, HttpServer] = {}
         self.figures = Figures(self.bus)
@@ -92,8 +99,30 @@ class Process:
     @property
     def _spread_out(self) -> bool:
         """Whether some role's partners run elsewhere: then they can only meet on a broker."""
-        together = ({"api", "scheduler", "volume"}, {"compute-api", "compute-agent"})
-        return any(0 < len(group & set(self.roles)) < len(group) for group in together)
+        return any(self._partners_elsewhere(option) for option in TOGETHER)
+
+    def _partners_elsewhere(self, option: str) -> str:
+        """The roles on this option's database that run in other processes, where one runs here."""
+        group = TOGETHER[option]
+        elsewhere = [role for role in group if role not in self.roles]
+        return ", ".join(elsewhere) if len(elsewhere) < len(group) else ""
+
+    def _refuse_databases_of_its_own(self) -> None:
+        """Roles that run apart meet in one database: a file here would be a cloud by itself.
+
+        A credential that was forgotten leads there. Raises ConfigError.
+        """
+        urls = {
+            "database": self.config.database_url,
+            "compute.database": self.config.compute_database_url,
+        }
+        for option, url in urls.items():
+            if url.startswith("sqlite") and (others := self._partners_elsewhere(option)):
+                raise ConfigError(
+                    f"configuration: {option}: the database that is shared with {others} cannot be "
+                    f"a SQLite file of this process; set {option} to postgresql+psycopg://…, in "
+                    f"the file or as the credential breezeblock_{option}"
+                )
 
     async def start(self) -> None:
         """Bring up all roles; returns when the APIs accept connections.

@@ -32,6 +32,36 @@ def test_a_bus_url_without_a_good_host_is_a_mistake_in_the_configuration() -> No
         Process(build({"bus": "amqp://user:secret@mq,mq:x/"}), ["api"])
 
 
+@pytest.mark.parametrize("database", ["", "sqlite:////srv/shared.sqlite"])
+@pytest.mark.parametrize(
+    ("roles", "option"),
+    [
+        (["api"], "database"),
+        (["scheduler", "volume", "compute"], "database"),
+        (["compute-agent"], "compute.database"),
+        (["api", "scheduler", "volume", "compute-api"], "compute.database"),
+    ],
+)
+def test_roles_apart_need_a_database_that_all_of_them_reach(
+    roles: list[str], option: str, database: str
+) -> None:
+    config = build({"bus": "amqp://mq/", "database": database})
+    with pytest.raises(ConfigError, match=rf"^configuration: {option}: ") as refused:
+        Process(config, roles)
+    assert f"breezeblock_{option}" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("roles", [["api"], ["compute-agent"], ["api", "compute-agent"]])
+def test_roles_apart_meet_on_postgresql(roles: list[str]) -> None:
+    Process(build({"bus": "amqp://mq/", "database": "postgresql+psycopg://db/breezeblock"}), roles)
+
+
+@pytest.mark.parametrize("roles", [["api", "scheduler", "volume"], ["compute"], []])
+def test_roles_that_share_a_process_may_share_a_file(roles: list[str]) -> None:
+    Process(build({"bus": "amqp://mq/"}), roles)
+
+
 @pytest.mark.parametrize("roles", [[], ["compute"], ["api", "scheduler", "volume"]])
 def test_roles_that_belong_together_need_none(roles: list[str]) -> None:
     Process(build({}), roles)
