@@ -326,14 +326,15 @@ DATABASES = ("sqlite", "postgresql+psycopg")
 
 ENVIRONMENT_PREFIX = "BREEZEBLOCK_"
 CREDENTIAL_PREFIX = "breezeblock_"
-"""Begins the names of files in $CREDENTIALS_DIRECTORY that are for us, each with one option."""
+"""May begin names of files in $CREDENTIALS_DIRECTORY: a file that has it is for us."""
 
 
 def load(path: Path | None = None, environment: Mapping[str, str] | None = None) -> Config:
     """Read the TOML file (if any), then let credentials override it, then environment variables.
 
-    A file `breezeblock_auth.keystone.password` in $CREDENTIALS_DIRECTORY (systemd's LoadCredential=
-    or any folder of secrets) holds the text of that option.
+    A file `breezeblock_auth.keystone.password`, or `auth.keystone.password`, in
+    $CREDENTIALS_DIRECTORY (systemd's LoadCredential= or any folder of secrets) holds the text of
+    that option. Other files there are somebody else's, unless their names begin with our prefix.
 
     `BREEZEBLOCK_API__PORT=9000` sets `api.port`; a double underscore goes one level down; values
     are TOML (so numbers and lists work), or plain text when they are not valid TOML.
@@ -396,6 +397,11 @@ def _check(config: Config) -> None:
         for option in ("auth_url", "username", "password"):
             if not getattr(config.auth.keystone, option):
                 raise ConfigError(f"configuration: auth.keystone.{option}: Keystone needs it")
+        if not re.match(r"https?://[^/?#]", config.auth.keystone.auth_url):
+            raise ConfigError(
+                f"configuration: auth.keystone.auth_url: {config.auth.keystone.auth_url!r} "
+                "does not begin with http:// or https:// and a host"
+            )
     for user in config.auth.users:
         if not re.fullmatch(r"\$2[aby]\$\d\d\$.{53}", user.password):
             raise ConfigError(
@@ -414,11 +420,24 @@ def _credentials(folder: str) -> Iterator[tuple[str, str]]:
     if not folder:
         return
     try:
-        for path in sorted(Path(folder).iterdir()):  # raises where glob would find nothing
-            if path.name.startswith(CREDENTIAL_PREFIX):
-                yield path.name.removeprefix(CREDENTIAL_PREFIX), path.read_text().rstrip("\n")
+        paths = sorted(Path(folder).iterdir())  # raises where glob would find nothing
+        # With the prefix last: that one counts where both are there.
+        for path in sorted(paths, key=lambda one: one.name.startswith(CREDENTIAL_PREFIX)):
+            option = path.name.removeprefix(CREDENTIAL_PREFIX)
+            if option != path.name or _is_option(option):
+                yield option, path.read_text().rstrip("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"credentials: {error}") from None
+
+
+def _is_option(name: str) -> bool:
+    """Whether there is an option of this name, with dots between its parts."""
+    kind: Any = Config
+    for part in name.split("."):
+        if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+            return False
+        kind = {field.name: field.type for field in msgspec.structs.fields(kind)}.get(part)
+    return kind is not None and not (isinstance(kind, type) and issubclass(kind, msgspec.Struct))
 
 
 def _put(tree: dict[str, Any], keys: list[str], value: Any) -> None:

@@ -92,6 +92,13 @@ HASH = "$2b$04$" + "a" * 53
             {"auth": {"strategy": "keystone", "keystone": {"auth_url": "http://k"}}},
             "auth.keystone.password",
         ),
+        *(
+            (
+                {"auth": {"strategy": "keystone", "keystone": {"auth_url": url, "password": "p"}}},
+                "auth.keystone.auth_url",
+            )
+            for url in ("keystone.example:5000/v3", "ftp://k/v3", "https:///v3", "http:/k/v3")
+        ),
         (
             {"auth": {"users": [{"name": "ada", "password": "plain", "project_id": "p"}]}},
             "'ada' is no bcrypt hash",
@@ -126,6 +133,20 @@ def test_credentials_go_before_the_file_and_the_environment_before_both(tmp_path
     assert config.bus == "amqp://environment"
     assert config.auth.keystone.password == "0123"  # a text, though it looks like a number
     assert config.log_level == "debug"
+
+
+def test_a_credential_needs_no_prefix_where_its_name_is_an_option(tmp_path: Path) -> None:
+    """The operator's own folder of credentials serves commands that no unit gives them to."""
+    (tmp_path / "bus").write_text("amqp://plain\n")
+    (tmp_path / "auth.keystone.password").write_text("0123\n")
+    (tmp_path / "compute.database").write_text("postgresql+psycopg://plain/x\n")
+    (tmp_path / "breezeblock_compute.database").write_text("postgresql+psycopg://prefixed/x\n")
+    for name in ("of_somebody_else", "bus.pem", "api", "auth.keystone", "compute.", ".data"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "lost").mkdir()
+    config = load(None, {"CREDENTIALS_DIRECTORY": str(tmp_path)})
+    assert (config.bus, config.auth.keystone.password) == ("amqp://plain", "0123")
+    assert config.compute.database == "postgresql+psycopg://prefixed/x"
 
 
 def test_a_credential_that_is_no_option_is_named(tmp_path: Path) -> None:
