@@ -96,8 +96,8 @@ class BasicAuth(Authenticator):
     """User name and password, as HTTP has them; each user has one project and his roles.
 
     The users are those of the configuration and those of a file, which is read again when it
-    changes; passwords that were found right by the file before are checked anew then. Raises
-    OSError, ValueError when the file cannot be used.
+    changes; passwords of users whose lines changed are checked anew then. Raises OSError,
+    ValueError when the file cannot be used.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class BasicAuth(Authenticator):
         look_every: float = LOOK_EVERY,
     ) -> None:
         self._users = list(users)
-        self._configured = Passwords(self._users)
+        self._passwords = Passwords(self._users)
         self._file: OperatorsFile[Passwords] | None = None
         if users_file is not None:
             self._file = OperatorsFile(users_file, self._with_configured, look_every)
@@ -120,11 +120,8 @@ class BasicAuth(Authenticator):
         for user in found:
             if user.name in configured:
                 raise ValueError(f"user {user.name!r} is in the configuration, too")
-        return Passwords([*self._users, *found])
-
-    @property
-    def _passwords(self) -> Passwords:
-        return self._configured if self._file is None else self._file.present()
+        self._passwords = Passwords([*self._users, *found], before=self._passwords)
+        return self._passwords
 
     async def identify(
         self, headers: Mapping[str, str], _method: str = "", _path: str = "", /
@@ -132,7 +129,8 @@ class BasicAuth(Authenticator):
         credentials = _basic(headers.get("authorization", ""))
         if credentials is None:
             raise Unauthenticated("Authentication required", self._challenge)
-        user = await self._passwords.check(*credentials)
+        passwords = self._passwords if self._file is None else self._file.present()
+        user = await passwords.check(*credentials)
         if user is None:
             raise Unauthenticated("Authentication failed", self._challenge)
         return user.identity()

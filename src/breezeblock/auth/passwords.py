@@ -13,14 +13,16 @@ import re
 import secrets
 import uuid
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import bcrypt
 
 from breezeblock.auth.identity import Identity
+from breezeblock.model.errors import Unavailable
 
 _ATTEMPTS_AT_ONCE = 2
+_MAX_WAITING = 16
 _MAX_REMEMBERED = 1000
 _MAX_PASSWORD_BYTES = 72
 _DEFAULT_ROLES = "member"
@@ -80,25 +82,44 @@ def _parse(text: str, place: str) -> User:
     return User(name, password_hash.encode(), project, frozenset(filter(None, names)))
 
 
+class _Desk:
+    """Where checks are made and wait. Of too many at once none waits long: they are sent away."""
+
+    def __init__(self) -> None:
+        self.slots = asyncio.Semaphore(_ATTEMPTS_AT_ONCE)
+        self._inside = 0
+
+    def enter(self) -> None:
+        if self._inside >= _ATTEMPTS_AT_ONCE + _MAX_WAITING:
+            raise Unavailable("Too many passwords are being checked; try again.")
+        self._inside += 1
+
+    def leave(self) -> None:
+        self._inside -= 1
+
+
 class Passwords:
     """Checks passwords, and remembers the right ones by a keyed hash, since bcrypt is slow.
 
     The key is made at random in this process and kept nowhere, so what is remembered is of no use
     outside. Checks run on threads, two at a time, so guessing cannot take the machine; the same
     attempt made many times at once is checked once.
+
+    `before` are the same users as they were: a right password stays remembered where the user's
+    line is what it was, and the checks that still run count.
     """
 
-    def __init__(self, users: Iterable[User]) -> None:
+    def __init__(self, users: Iterable[User], before: Passwords | None = None) -> None:
         self._users = {user.name: user for user in users}
-        self._key = secrets.token_bytes(32)
-        self._right: OrderedDict[bytes, User] = OrderedDict()
+        self._key: bytes = before._key if before else secrets.token_bytes(32)
+        self._right: OrderedDict[bytes, User] = self._still_right(before._right if before else {})
         self._running: dict[bytes, asyncio.Task[User | None]] = {}
-        self._slots = asyncio.Semaphore(_ATTEMPTS_AT_ONCE)
+        self._desk: _Desk = before._desk if before else _Desk()
         costs = [_cost(user) for user in self._users.values()]
         self._highest_cost = max(costs, default=_USUAL_COST)
 
     async def check(self, name: str, password: str) -> User | None:
-        """The user, when the password is his."""
+        """The user, when the password is his. Raises Unavailable when too many checks wait."""
         attempt = self._digest(name, password)
         user = self._right.get(attempt)
         if user is not None:
@@ -106,15 +127,16 @@ class Passwords:
             return user
         task = self._running.get(attempt)
         if task is None:
+            self._desk.enter()
             task = asyncio.create_task(self._verify(attempt, name, password))
             self._running[attempt] = task
-            task.add_done_callback(lambda _: self._running.pop(attempt, None))
+            task.add_done_callback(lambda _: self._end(attempt))
         # Shielded: whoever hangs up must not take the answer from the others who wait for it.
         return await asyncio.shield(task)
 
     async def _verify(self, attempt: bytes, name: str, password: str) -> User | None:
         user = self._users.get(name)
-        async with self._slots:
+        async with self._desk.slots:
             right = await asyncio.to_thread(_matches, password.encode(), user, self._highest_cost)
         if not right or user is None:
             return None
@@ -122,6 +144,17 @@ class Passwords:
         if len(self._right) > _MAX_REMEMBERED:
             self._right.popitem(last=False)
         return user
+
+    def _end(self, attempt: bytes) -> None:
+        self._running.pop(attempt, None)
+        self._desk.leave()
+
+    def _still_right(self, remembered: Mapping[bytes, User]) -> OrderedDict[bytes, User]:
+        return OrderedDict(
+            (attempt, user)
+            for attempt, user in remembered.items()
+            if self._users.get(user.name) == user
+        )
 
     def _digest(self, name: str, password: str) -> bytes:
         return hmac.digest(self._key, f"{len(name)}:{name}{password}".encode(), hashlib.sha256)
