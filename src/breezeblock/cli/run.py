@@ -21,6 +21,7 @@ from breezeblock.compute.guest_image import find_guest_image
 from breezeblock.config import Config, ConfigError, load
 from breezeblock.services.process import Process
 from breezeblock.telemetry import tracing
+from breezeblock.web.connections import raise_descriptor_limit
 
 log = structlog.get_logger()
 
@@ -76,6 +77,7 @@ def run(
     )
     logs.set_up(config.log_level, config.log_format)
     logs.take_what_is_printed()
+    raise_descriptor_limit()
     try:
         tracing.set_up()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -20,10 +20,14 @@ from prometheus_client.exposition import choose_encoder
 from breezeblock.config import Monitoring
 from breezeblock.services.figures import Figures
 from breezeblock.services.readiness import Readiness
+from breezeblock.web.connections import Limits
 from breezeblock.web.server import HttpServer
 
 Request = falcon.asgi.Request
 Response = falcon.asgi.Response
+
+CONNECTIONS = 50
+"""A few scrapers and probes; whoever asks for more takes no descriptors from the process's work."""
 
 Ask = Callable[[], Awaitable[Readiness]]
 
@@ -34,7 +38,7 @@ def monitoring_server(config: Monitoring, readiness: Ask, figures: Figures) -> H
     app.add_route("/live", _Live())
     app.add_route("/ready", _Ready(readiness))
     app.add_route("/metrics", _Metrics(figures))
-    return HttpServer(app, *config.address)
+    return HttpServer(app, *config.address, limits=Limits(connections=CONNECTIONS))
 
 
 class _Live:

@@ -2,7 +2,7 @@
 
 The command `run` starts one `HttpServer` for each API. uvicorn does the work; what it would do
 beyond that (take over the process's signals, leave the process when a port is taken, write its own
-access log) is switched off.
+access log) is switched off. How much a connection may take says `connections.py`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import Any
 
 import uvicorn
 
+from breezeblock.web.connections import Limits, bounded
+
 BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 75
 
@@ -25,14 +27,22 @@ class HttpServer:
     `grace_seconds` is how long `stop` waits for requests that are being answered.
     """
 
-    def __init__(self, app: Any, host: str, port: int, *, grace_seconds: int = 10) -> None:
+    def __init__(
+        self,
+        app: Any,
+        host: str,
+        port: int,
+        *,
+        grace_seconds: int = 10,
+        limits: Limits | None = None,
+    ) -> None:
         self._host, self._wanted_port = host, port
         self._socket: socket.socket | None = None
         self._task: asyncio.Task[None] | None = None
         self._server = _QuietServer(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=bounded(limits or Limits()),
                 ws="none",
                 lifespan="off",
                 log_config=None,

@@ -8,6 +8,7 @@ import pytest
 
 from breezeblock.cli.run import STOP_SECONDS
 from breezeblock.services.process import ROLES
+from breezeblock.web.connections import DESCRIPTORS
 
 SYSTEMD = Path(__file__).parents[3] / "deploy" / "systemd"
 LEAVES_PROCESSES_BEHIND = {"volume", "compute-agent"}
@@ -30,6 +31,7 @@ def test_a_unit_runs_its_role_and_lets_it_stop(role: str) -> None:
     assert unit["PartOf"] == unit["WantedBy"] == "breezeblock.target"
     assert int(unit["TimeoutStopSec"]) > STOP_SECONDS
     assert unit["Type"] == "notify"
+    assert int(unit["LimitNOFILE"]) >= DESCRIPTORS
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -1,0 +1,144 @@
+"""What one connection may take from a server: time, memory, and a descriptor.
+
+uvicorn waits for ever for the rest of a request that has begun, and takes headers of any length.
+Whoever opens connections and says no more would so use up the process's descriptors, and with them
+both APIs, monitoring and the backends' own files. Here a connection is closed when the head of a
+request (request line and headers) is not there in time, when it is too long (431), when a body
+stops coming, and at once when there are too many. A connection that idles between two requests is
+uvicorn's to close.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from dataclasses import dataclass, field
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+DESCRIPTORS = 65536
+"""How many a process asks for. Not all that it may have: that can be a thousand million in a
+container, and there are programs (ours inherit it) which go through all of them."""
+
+TOO_LONG = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    b"content-length: 0\r\nconnection: close\r\n\r\n"
+)
+
+
+def raise_descriptor_limit() -> None:
+    """Take what the system lets us have, up to `DESCRIPTORS`: many shells begin with 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def share_of_descriptors() -> int:
+    """A third: two APIs may be in one process, and the last third is for its own work."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return (DESCRIPTORS if soft == resource.RLIM_INFINITY else soft) // 3
+
+
+@dataclass(frozen=True)
+class Limits:
+    """`head_seconds` count from the connection's opening, or from the first byte of a further
+    request; `body_seconds` from the last byte that came."""
+
+    connections: int = field(default_factory=share_of_descriptors)
+    head_seconds: float = 10
+    head_bytes: int = 65536
+    body_seconds: float = 60
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol within `limits`, which `bounded` sets.
+
+    A request that comes in one packet on a kept connection, the usual one, needs no timer.
+    """
+
+    limits: Limits
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._timer: asyncio.TimerHandle | None = None
+        self._in_head = self._in_body = False
+        self._complete = False  # whether the piece that is being parsed has completed anything
+        self._pending = 0  # bytes since anything was complete: of a head, or of a body's trailers
+        super().connection_made(transport)
+        if len(self.connections) > self.limits.connections:
+            transport.abort()
+        else:
+            self._allow(self.limits.head_seconds)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disallow()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        room = self.limits.head_bytes - self._pending
+        for piece in (data,) if len(data) <= room else (data[:room], data[room:]):
+            self._complete = False
+            super().data_received(piece)
+            if self.transport.is_closing():
+                return
+            self._pending = 0 if self._complete else self._pending + len(piece)
+            if self._pending >= self.limits.head_bytes:
+                self._refuse()
+                return
+        if self._in_body:
+            self._disallow()
+            self._allow(self.limits.body_seconds)
+        elif self._timer is None and (self._in_head or not self._complete):
+            self._allow(self.limits.head_seconds)
+
+    def on_message_begin(self) -> None:
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head, self._in_body, self._complete = False, True, True
+        self._disallow()
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._complete = True
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._in_body, self._complete = False, True
+        self._disallow()
+        super().on_message_complete()
+
+    def _allow(self, seconds: float) -> None:
+        self._timer = self.loop.call_later(seconds, self._late, seconds)
+
+    def _disallow(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _late(self, seconds: float) -> None:
+        self._timer = None
+        if self._in_body:
+            # It is we who do not read, or have not asked for the body yet.
+            ours = self.flow.read_paused or self.cycle.waiting_for_100_continue
+        else:
+            ours = self._answering()  # an earlier request; the client may have its answer
+        if ours:
+            self._allow(seconds)
+        else:
+            self.transport.abort()  # `close` would wait for a client that does not read
+
+    def _answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _refuse(self) -> None:
+        if not self._in_body and not self._answering():
+            self.transport.write(TOO_LONG)
+        self.transport.close()
+
+
+def bounded(limits: Limits) -> type[Any]:
+    """The protocol that uvicorn makes for each connection."""
+    return type("BoundedProtocol", (BoundedProtocol,), {"limits": limits})
