@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 from rich.console import Console
-from sqlalchemy import make_url
+from sqlalchemy.exc import DBAPIError
 
 from breezeblock.config import Config, load
+from breezeblock.doctor.visit import CannotLook, is_there, no_database, unreadable
 from breezeblock.model.operation import Operation
 from breezeblock.store import operations
 from breezeblock.store.store import ReadTx, Store, StoreUnavailable
+
+NOT_KNOWN, CANNOT_LOOK = 1, 2
+"""Exit codes."""
 
 
 def trace(
@@ -23,6 +28,8 @@ def trace(
     file: Annotated[Path | None, Parameter(name=["--config"], env_var="BREEZEBLOCK_CONFIG")] = None,
 ) -> None:
     """Show what happened for a request, a volume, an attachment, or one operation.
+
+    Exit code 1: nothing of the kind is known. 2: a database could not be looked at.
 
     Parameters
     ----------
@@ -35,32 +42,32 @@ def trace(
     """
     config = load(file)
     if data is not None:
-        config = load(file, {"BREEZEBLOCK_DATA": str(data)})
+        config = load(file, os.environ | {"BREEZEBLOCK_DATA": str(data)})
     console = Console()
     try:
         found = asyncio.run(_find(config, ident))
-    except StoreUnavailable:
-        console.print(
-            f"There is no service's database at {make_url(config.database_url)}. "
-            "Name the service's directory with --data, or its file with --config.",
-            soft_wrap=True,
-            highlight=False,
-        )
-        raise SystemExit(1) from None
+    except CannotLook as error:
+        console.print(str(error), soft_wrap=True, highlight=False, markup=False)
+        raise SystemExit(CANNOT_LOOK) from None
     if not found:
         console.print(f"No operation of {ident} is known.")
-        raise SystemExit(1)
+        raise SystemExit(NOT_KNOWN)
     for operation in found:
         show(console, operation)
 
 
 async def _find(config: Config, ident: str) -> list[Operation]:
-    """From both services' databases (they may be one), in the order of time."""
+    """From both services' databases (they may be one), in the order of time. Raises CannotLook."""
     found: dict[str, Operation] = {}
-    for url in (config.database_url, config.compute_database_url):
+    urls = [url for url in (config.database_url, config.compute_database_url) if is_there(url)]
+    if not urls:
+        raise CannotLook(no_database(config.database_url))
+    for url in dict.fromkeys(urls):
         store = Store(url, threads=1)
         try:
             known = await store.read(lambda tx: _lookup(tx, ident))
+        except (StoreUnavailable, DBAPIError) as error:
+            raise CannotLook(unreadable(url, error)) from error
         finally:
             store.close()
         found |= {operation.id: operation for operation in known}

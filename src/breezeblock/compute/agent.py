@@ -83,7 +83,7 @@ class Agent:
             await self.report()
             await self.reconcile()
         except StoreUnavailable as error:
-            log.warning("database away", error=str(error))
+            log.warning("database away", error=error.in_full)
         except Exception:
             log.exception("looking after the guests failed")
 

@@ -76,7 +76,7 @@ async def visit(config: Config, *, repair: bool, patience: float) -> Diagnosis:
                 await one.repair(found)
                 found, answers = await one.look()
     except (StoreUnavailable, DBAPIError) as error:
-        raise CannotLook(f"The database {_shown(config)} cannot be read: {error}") from error
+        raise CannotLook(unreadable(config.database_url, error)) from error
     return Diagnosis(
         findings=tuple(found),
         repaired=tuple(one for one in before if one not in found),
@@ -89,22 +89,38 @@ async def _opened(config: Config, patience: float) -> AsyncIterator[Visit]:
     async with AsyncExitStack() as stack:
         store = _open(config.database_url, stack)
         if store is None:
-            raise CannotLook(
-                f"There is no service's database at {_shown(config)}. "
-                "Name the service's directory with --data, or its file with --config."
-            )
+            raise CannotLook(no_database(config.database_url))
         yield Visit(config, store, _open(config.compute_database_url, stack), patience)
 
 
-def _shown(config: Config) -> str:
+def no_database(url: str) -> str:
+    """What is said where the service's file is not there."""
+    return (
+        f"There is no service's database at {_shown(url)}. "
+        "Name the service's directory with --data, or its file with --config."
+    )
+
+
+def unreadable(url: str, error: StoreUnavailable | DBAPIError) -> str:
+    """What is said of a database that does not answer, or refuses."""
+    why = error.in_full if isinstance(error, StoreUnavailable) else str(error)
+    return f"The database {_shown(url)} cannot be read: {why}"
+
+
+def _shown(url: str) -> str:
     """Which database, without its password."""
-    return str(make_url(config.database_url))
+    return str(make_url(url))
+
+
+def is_there(url: str) -> bool:
+    """Whether to look for it at all: a file must not come to be by looking."""
+    path = url.removeprefix("sqlite:///")
+    return path == url or Path(path).exists()
 
 
 def _open(url: str, stack: AsyncExitStack) -> Store | None:
-    """The database, if there is one: a file must not come to be by looking for it."""
-    path = url.removeprefix("sqlite:///")
-    if path != url and not Path(path).exists():
+    """The database, if there is one."""
+    if not is_there(url):
         return None
     store = Store(url, threads=2)
     stack.callback(store.close)

@@ -139,7 +139,7 @@ class Engine:
             for operation_id in await self.store.write(release):
                 log.info("handed over", operation=operation_id)
         except StoreUnavailable as error:
-            log.warning("not handed over: the leases run out", error=str(error))
+            log.warning("not handed over: the leases run out", error=error.in_full)
 
     # -- one step ------------------------------------------------------------------------------
 
@@ -179,7 +179,7 @@ class Engine:
             log.info("left to another release", operation=operation_id, step=str(error))
         except StoreUnavailable as error:
             # The lease runs out and the step is repeated: effects bear that, and nothing is lost.
-            log.warning("database away", operation=operation_id, error=str(error))
+            log.warning("database away", operation=operation_id, error=error.in_full)
 
     def _claim(self, tx: WriteTx, operation_id: str, queue: str) -> Operation | None:
         """While a cloud is upgraded, newer processes put work on queues that we serve, too. Raises

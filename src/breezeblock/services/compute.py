@@ -132,7 +132,7 @@ async def _sweep(engine: Engine, config: Config) -> None:
             await engine.store.write(idempotency_keys.forget_expired)
             await end_overdue(engine, config.operations.deadline)
         except StoreUnavailable as error:
-            log.warning("database away", error=str(error))
+            log.warning("database away", error=error.in_full)
         except Exception:
             log.exception("sweep failed")
         await asyncio.sleep(config.report_interval)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from breezeblock.store.store import Store
+from breezeblock.store.store import Store, StoreUnavailable
 
 PATIENCE = 2.0
 """Seconds that a database is given to answer."""
@@ -50,4 +50,6 @@ class DatabaseProbe:
             return f"It has not answered within {PATIENCE:g} seconds."
         self._asking = None
         error = asked.exception()
+        if isinstance(error, StoreUnavailable):
+            return error.in_full
         return None if error is None else str(error) or type(error).__name__

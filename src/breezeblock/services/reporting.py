@@ -121,7 +121,7 @@ class Reporter:
         try:
             return await self.store.write(report)
         except StoreUnavailable as error:
-            log.warning("database away", error=str(error))
+            log.warning("database away", error=error.in_full)
         except Exception:
             log.exception("report failed")
         return None

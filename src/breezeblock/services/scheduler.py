@@ -76,7 +76,7 @@ class SchedulerService:
                 await end_overdue(self.engine, self.config.operations.deadline)
                 await move_on_stranded(self.engine, self.config.service_down_time)
             except StoreUnavailable as error:
-                log.warning("database away", error=str(error))
+                log.warning("database away", error=error.in_full)
             except Exception:
                 log.exception("sweep failed")
             await asyncio.sleep(self.config.report_interval)

@@ -191,7 +191,7 @@ class VolumeService:
         try:
             placed = await self.store.read(lambda tx: volumes.placed(tx, backend.name))
         except StoreUnavailable as error:
-            log.warning("database away", error=str(error))
+            log.warning("database away", error=error.in_full)
         else:
             self._figures[backend.name].tell(reports, placed)
 
@@ -206,6 +206,6 @@ class VolumeService:
         try:
             await self.store.write(request)
         except StoreUnavailable as error:
-            log.warning("database away", error=str(error))
+            log.warning("database away", error=error.in_full)
         except Exception:
             log.exception("sweep not planned")

@@ -43,7 +43,19 @@ Tx = TypeVar("Tx")
 
 
 class StoreUnavailable(Unavailable):
-    """The database is away. What was not answered did not happen, or is found by its state."""
+    """The database is away. What was not answered did not happen, or is found by its state.
+
+    Clients read the message. The driver's reason names users and hosts: that is for operators.
+    """
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+    @property
+    def in_full(self) -> str:
+        """The message with the reason, in one line: for logs, machines, and the command line."""
+        return f"{self} ({self.reason})" if self.reason else str(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,10 +362,15 @@ def _translated(error: BaseException) -> BaseException:
         lost = error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
         state = getattr(error.orig, "sqlstate", None)
         if lost and state not in ("40001", "40P01"):
-            return StoreUnavailable("The database is not reachable at the moment.")
+            return StoreUnavailable("The database is not reachable at the moment.", _reason(error))
         if state is not None and state[:2] in ("57", "08", "53"):
-            return StoreUnavailable("The database is not ready at the moment.")
+            return StoreUnavailable("The database is not ready at the moment.", _reason(error))
     return error
+
+
+def _reason(error: DBAPIError) -> str:
+    """What the driver says, in one line; it never repeats a password."""
+    return " ".join(str(error.orig).split())
 
 
 def _sqlite_engine(url: str) -> Engine:

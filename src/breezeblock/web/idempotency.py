@@ -161,7 +161,7 @@ class Idempotency:
             try:
                 await journal.renew()
             except StoreUnavailable as error:
-                _log.warning("database away", error=str(error))
+                _log.warning("database away", error=error.in_full)
 
 
 def _again(answer: Answer) -> Answer:
