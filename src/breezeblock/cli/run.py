@@ -18,7 +18,7 @@ from cyclopts import Parameter
 from breezeblock.cli import logs
 from breezeblock.cli.service_manager import ServiceManager
 from breezeblock.compute.guest_image import find_guest_image
-from breezeblock.config import Config, ConfigError, load
+from breezeblock.config import Api, Config, ConfigError, load
 from breezeblock.services.process import Process
 from breezeblock.telemetry import tracing
 from breezeblock.web.connections import raise_descriptor_limit
@@ -109,7 +109,7 @@ async def serve(config: Config, roles: tuple[str, ...]) -> None:
         await asyncio.wait({started, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if started.done():
             started.result()
-            print(greeting(config, process.roles), flush=True)
+            _greet(config, process.roles)
             manager.tell("READY=1", f"STATUS=Serves: {', '.join(process.roles)}")
             await stopped
     finally:
@@ -155,18 +155,31 @@ def _end_within(seconds: float, code: int) -> None:
     timer.start()
 
 
+def _greet(config: Config, roles: tuple[str, ...]) -> None:
+    """Say that it runs: to people how to use it, to machines one line of the log."""
+    if config.log_format == "json":
+        log.info("breezeblock runs", roles=roles)
+    else:
+        print(greeting(config, roles), flush=True)
+
+
 def greeting(config: Config, roles: tuple[str, ...]) -> str:
     """What a newcomer needs: where it listens, and lines to paste."""
     if "api" not in roles:
         return f"breezeblock runs: {', '.join(roles)}"
     user = config.auth.users[0].name if config.auth.users else "admin"
     return GREETINGS[config.auth.strategy].format(
-        volume=f"http://{config.api.listen}:{config.api.port}/v3",
+        volume=f"{_endpoint(config.api)}/v3",
         compute=config.compute_endpoint,
         roles=", ".join(roles),
         user=user,
         keystone=config.auth.keystone.www_authenticate_uri or config.auth.keystone.auth_url,
     )
+
+
+def _endpoint(api: Api) -> str:
+    """What clients know the block storage API as, without a version."""
+    return api.public_endpoint.rstrip("/") or f"http://{api.listen}:{api.port}"
 
 
 OPEN = """\
