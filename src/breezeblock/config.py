@@ -158,7 +158,8 @@ class Backend(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """A driver's entry point name (docs/drivers.md)."""
     host: str = ""
     """Part before the @ of the service's name; empty: the service's host. Give two volume services
-    the same one to let them share the backend."""
+    the same one to let them share the backend: an array, from any hosts; a `local` one belongs to
+    one host, and they share `data`, too."""
     availability_zone: str = ""
     """Zone of the backend; empty: the service's."""
     threads: Positive = 8
@@ -281,8 +282,8 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     monitoring: Monitoring = Monitoring()
     backends: tuple[Backend, ...] = (Backend(name="local"),)
     """Storage backends, each as a [[backends]] table of: name, driver, host (the same on several
-    volume services lets them share it), availability_zone, threads (driver calls at a time),
-    options (the driver's own: docs/drivers.md)."""
+    volume services lets them share it, if it is an array), availability_zone, threads (driver calls
+    at a time), options (the driver's own: docs/drivers.md)."""
 
     @property
     def hostname(self) -> str:
