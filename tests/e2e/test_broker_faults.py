@@ -9,7 +9,7 @@ these faults, and more of them, is in `tests/engines/test_rabbitmq_faults.py`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -26,6 +26,17 @@ POLL = 2.0
 SERVED = ("breezeblock.scheduler", "breezeblock.volume.")
 HEARTBEATS = 25.0
 """Longer than either end bears the other's silence."""
+
+
+@pytest.fixture(scope="module")
+def rabbitmq() -> Iterator[RabbitMQ]:
+    """A broker of its own: what other deployments have left on one would count here."""
+    server = RabbitMQ()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

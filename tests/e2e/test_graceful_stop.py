@@ -13,7 +13,6 @@ import subprocess
 import time
 import uuid
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -50,8 +49,7 @@ class Cloud(Deployment):
         """Start a process; it runs."""
         found = install(self.home / "drivers")
         roles = (name.partition("-")[0],)
-        log = self.home / f"{name}.log"
-        before = self._lines(log, (RUNS,))
+        before = self.times_said(name, RUNS)
         self.launch(name, roles, **found, **self.environment.get(name, {}))
         await self.until_said(name, RUNS, times=before + 1)
 
@@ -65,16 +63,16 @@ class Cloud(Deployment):
         await ended(self.terminate(name))
 
     async def until_said(self, name: str, *words: str, times: int = 1) -> None:
-        """Until so many lines of a process have all these words."""
-        log = self.home / f"{name}.log"
+        """Until so many lines of a process, and of those before it, have all these words."""
         deadline = time.monotonic() + PATIENCE
-        while self._lines(log, words) < times:
+        while self.times_said(name, *words) < times:
             self.check()
-            assert time.monotonic() < deadline, log.read_text()[-6000:]
+            assert time.monotonic() < deadline, (self.home / f"{name}.log").read_text()[-6000:]
             await asyncio.sleep(0.05)
 
-    @staticmethod
-    def _lines(log: Path, words: tuple[str, ...]) -> int:
+    def times_said(self, name: str, *words: str) -> int:
+        """How many lines have all these words, of all processes of that name."""
+        log = self.home / f"{name}.log"
         lines = log.read_text().splitlines() if log.exists() else []
         return sum(all(word in line for word in words) for line in lines)
 
@@ -186,8 +184,9 @@ async def test_a_second_signal_ends_a_process_at_once(cloud: Cloud) -> None:
     volume = await asked_for(cloud)
     name = await cloud.who_stands_still("create")
 
+    before = cloud.times_said(name, "stopping")  # it may have been another process of that name
     slow = cloud.terminate(name)
-    await cloud.until_said(name, "stopping")
+    await cloud.until_said(name, "stopping", times=before + 1)
     slow.send_signal(signal.SIGTERM)
 
     assert await asyncio.to_thread(slow.wait, PATIENCE) == -signal.SIGTERM
