@@ -145,6 +145,7 @@ async def test_one_that_is_detached_meanwhile_is_available_then(house: House) ->
     house.driver.failures["retype"] = StillWorking("at it", retry_after=3600.0)
     await retype(house, volume, "gold")
     assert (await house.member.delete(f"/attachments/{attachment}")).status_code == 200
+    await house.quiet()  # the backend has said that it is at it
     assert await type_of(house, volume) == ("retyping", "__DEFAULT__")
     del house.driver.failures["retype"]
     await house.come_due("retype_volume")
