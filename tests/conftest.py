@@ -10,6 +10,7 @@ import structlog
 from tests.engines.glance import Glance
 from tests.engines.ontap import Ontap
 from tests.engines.postgres import Postgres
+from tests.engines.process import started
 from tests.engines.rabbitmq import RabbitMQ
 
 # As in the services: no values of variables in tracebacks, which may be secrets.
@@ -26,45 +27,29 @@ structlog.configure(
 @pytest.fixture(scope="session")
 def rabbitmq() -> Iterator[RabbitMQ]:
     """A running broker. A test that stops, kills or pauses it must leave it running."""
-    server = RabbitMQ()
-    try:
-        server.start()
+    with started(RabbitMQ()) as server:
         yield server
-    finally:
-        server.remove()
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """A running database server. A test that stops, kills or pauses it must leave it running."""
-    server = Postgres()
-    try:
-        server.start()
+    with started(Postgres()) as server:
         yield server
-    finally:
-        server.remove()
 
 
 @pytest.fixture(scope="session")
 def glance() -> Iterator[Glance]:
     """A running Glance without Keystone. Its images are those of all tests that ask for it."""
-    server = Glance()
-    try:
-        server.start()
+    with started(Glance()) as server:
         yield server
-    finally:
-        server.remove()
 
 
 @pytest.fixture(scope="module")
 def ontap_server() -> Iterator[Ontap]:
     """A running ONTAP simulator, of one test module."""
-    server = Ontap()
-    try:
-        server.start()
+    with started(Ontap()) as server:
         yield server
-    finally:
-        server.remove()
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import pytest_asyncio
 
 from tests.e2e.deployment import Deployment
 from tests.engines.postgres import Postgres
+from tests.engines.process import started
 from tests.engines.rabbitmq import RabbitMQ
 from tests.engines.relay import Relay
 
@@ -31,12 +32,8 @@ HEARTBEATS = 25.0
 @pytest.fixture(scope="module")
 def rabbitmq() -> Iterator[RabbitMQ]:
     """A broker of its own: what other deployments have left on one would count here."""
-    server = RabbitMQ()
-    try:
-        server.start()
+    with started(RabbitMQ()) as server:
         yield server
-    finally:
-        server.remove()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -18,10 +18,12 @@ import subprocess
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 _starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engines")
 
@@ -188,3 +190,16 @@ def descendants(pid: int) -> list[int]:
         found += children
         waiting += children
     return found
+
+
+S = TypeVar("S", bound=PrivateServer)
+
+
+@contextmanager
+def started(server: S) -> Iterator[S]:
+    """The server, running within; nothing of it is left afterwards."""
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()

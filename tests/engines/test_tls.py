@@ -24,7 +24,7 @@ from breezeblock.store.store import Store, StoreUnavailable
 from tests.e2e.deployment import BREEZEBLOCK
 from tests.engines.certificates import Authority
 from tests.engines.postgres import Postgres
-from tests.engines.process import free_port
+from tests.engines.process import free_port, started
 from tests.engines.rabbitmq import RabbitMQ
 
 PATIENCE = 30.0
@@ -105,24 +105,16 @@ class TlsRabbitMQ(RabbitMQ):
 
 @pytest.fixture(scope="module")
 def database(papers: Papers) -> Iterator[TlsPostgres]:
-    server = TlsPostgres(papers)
-    try:
-        server.start()
+    with started(TlsPostgres(papers)) as server:
         yield server
-    finally:
-        server.remove()
 
 
 @pytest.fixture(scope="module")
 def broker(papers: Papers) -> Iterator[TlsRabbitMQ]:
-    server = TlsRabbitMQ(papers)
-    try:
-        server.start()
+    with started(TlsRabbitMQ(papers)) as server:
         server.control("add_user", "breezeblock", PASSWORD)
         server.control("set_permissions", "breezeblock", ".*", ".*", ".*")
         yield server
-    finally:
-        server.remove()
 
 
 def database_url(port: int, ca: Path, ours: tuple[Path, Path], host: str = "localhost") -> str:
