@@ -84,6 +84,7 @@ class Deployment:
                 stderr=log,
                 cwd=self.home,
                 env={**os.environ, **environment},
+                process_group=0,  # what it starts is counted with it, and Ctrl-C is ours alone
             )
 
     def _config(self) -> Path:

@@ -1,7 +1,8 @@
 """A private PostgreSQL, for tests that need the real database.
 
-It refuses to run as root: then it runs as the user `postgres` of Debian's package. It does not
-fsync, so the machine's power must not fail, but a SIGKILL loses no committed transaction.
+It refuses to run as root: then it runs as the user `postgres` of Debian's package. Unless it is to
+be durable it does not fsync, so the machine's power must not fail, but a SIGKILL loses no committed
+transaction.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ class Postgres(PrivateServer):
 
     stop_signal = signal.SIGINT  # "fast": ends sessions instead of waiting for them
 
-    def __init__(self, place: Place = HERE) -> None:
+    def __init__(self, place: Place = HERE, *, durable: bool = False) -> None:
+        self._durable = durable
         releases = sorted(RELEASES.glob("*/bin/initdb"), key=lambda path: int(path.parts[4]))
         if not releases:
             raise EngineMissing("PostgreSQL is not installed: apt-get install postgresql-15")
@@ -77,7 +79,8 @@ class Postgres(PrivateServer):
     def _command(self) -> Sequence[str]:
         return [
             *(*self._as_user(), str(self._programs / "postgres"), "-D", str(self._data)),
-            *("-F", "-p", str(self.port), "-c", f"listen_addresses={self.place.address}"),
+            *(() if self._durable else ("-F",)),
+            *("-p", str(self.port), "-c", f"listen_addresses={self.place.address}"),
             *("-c", "unix_socket_directories=", "-c", "max_connections=200"),
         ]
 

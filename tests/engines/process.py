@@ -76,6 +76,12 @@ class PrivateServer(ABC):
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        """Of the server, which leads a session of its own. Only while it runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Return when clients are served. A server that runs already is left alone."""
         if self.running:
