@@ -1,4 +1,5 @@
-"""A storage backend that costs nothing: what is measured is Breezeblock, as Cinder with its fake driver.
+"""A storage backend that costs nothing: what is measured is Breezeblock, as it was Cinder with its
+fake driver.
 
 Volumes are names in memory; exporting one is a few words. It is found as any foreign driver is, by
 an entry point.

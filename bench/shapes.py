@@ -1,9 +1,9 @@
 """The two shapes of a deployment that benchmarks measure, on real engines that keep their data.
 
-`one_process` is what `breezeblock run` gives a newcomer (SQLite). `spread_out` is the shape in which
-Cinder was measured: Keystone, RabbitMQ, a database server, and api, scheduler and volume service as
-processes of their own. Both have the driver that costs nothing. Quotas never refuse, access is not
-logged, and PostgreSQL flushes each commit to the disk.
+`one_process` is what `breezeblock run` gives a newcomer (SQLite). `spread_out` is the shape in
+which Cinder was measured: Keystone, RabbitMQ, a database server, and api, scheduler and volume
+service as processes of their own. Both have the driver that costs nothing. Quotas never refuse,
+access is not logged, and PostgreSQL flushes each commit to the disk.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from tests.engines.rabbitmq import RabbitMQ
 SETTINGS: dict[str, Any] = {
     "log_level": "warning",
     "backends": [{"name": "free", "driver": "free"}],
+    "operations": {},  # the times that an operator has
     "quota": {"volumes": -1, "gigabytes": -1, "snapshots": -1},
 }
 ROLES = ("api", "scheduler", "volume")
