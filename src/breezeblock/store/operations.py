@@ -170,10 +170,15 @@ def take_over(tx: WriteTx, operation_id: str, worker: str, lease: float) -> Oper
 
 
 def renew(tx: WriteTx, held: Sequence[tuple[str, int]], lease: float) -> set[str]:
-    """Prolong leases that are still held; returns the ids of those that are not any more."""
+    """Prolong leases that are still held; returns the ids of those that are not any more.
+
+    A step that has ended meanwhile has let go of its lease and left its epoch as it was: prolonged,
+    that would be a lease that nobody holds, and the next step would wait until it runs out.
+    """
     lost = set()
     for operation_id, epoch in held:
-        if not tx.run(_fenced(operation_id, epoch).values(lease_until=db_now() + lease)):
+        still = _fenced(operation_id, epoch).where(operations.c.lease_until.is_not(None))
+        if not tx.run(still.values(lease_until=db_now() + lease)):
             lost.add(operation_id)
     return lost
 

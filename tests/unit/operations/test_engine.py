@@ -316,6 +316,21 @@ async def test_a_lease_is_renewed_while_the_step_runs(world: World) -> None:
     await engine.close()
 
 
+async def test_a_renewal_that_comes_after_the_steps_end_leases_nothing(
+    world: World, engine: Engine
+) -> None:
+    ident = await world.submit()
+    held = await world.store.write(lambda tx: operations.claim(tx, ident, "first", "me:1:1", 60))
+    assert held is not None
+    await world.store.write(
+        lambda tx: operations.advance(tx, held, {"event": "done"}, step="two", queue="second")
+    )
+    lost = await world.store.write(lambda tx: operations.renew(tx, [(held.id, held.epoch)], 60))
+    assert lost == {ident}
+    await engine.run(ident, "second")
+    assert world.did == ["two"]
+
+
 async def test_work_that_does_not_end_is_handed_over_when_a_process_stops(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
