@@ -85,4 +85,5 @@ def install(folder: Path) -> dict[str, str]:
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: free-driver\nVersion: 1\n")
     points = "[breezeblock.drivers]\nfree = bench.free_driver:FreeDriver\n"
     (package / "entry_points.txt").write_text(points)
+    (folder / "sitecustomize.py").write_text("import bench.counting\n")
     return {"PYTHONPATH": f"{folder}:{REPOSITORY}"}

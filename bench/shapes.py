@@ -17,7 +17,7 @@ from bench.free_driver import install
 from tests.e2e.deployment import Deployment
 from tests.engines.keystone import PASSWORD, Keystone
 from tests.engines.postgres import Postgres
-from tests.engines.process import PrivateServer, started
+from tests.engines.process import PrivateServer, free_port, started
 from tests.engines.rabbitmq import RabbitMQ
 
 SETTINGS: dict[str, Any] = {
@@ -39,6 +39,8 @@ class Shape:
     engines: dict[str, PrivateServer] = field(default_factory=dict)
     login: tuple[str, ...] = ("--auth", "noauth")
     """Options of the load script."""
+    monitoring: dict[str, str] = field(default_factory=dict)
+    """Where each of our processes says what it has counted."""
 
     @property
     def services(self) -> dict[str, int]:
@@ -61,8 +63,8 @@ class Shape:
 async def one_process(**settings: Any) -> AsyncIterator[Shape]:
     """All roles in one process on SQLite; callers are trusted."""
     deployment = Deployment({**SETTINGS, **settings}, roles=(("api", "scheduler", "volume"),))
-    async with _running(deployment):
-        yield Shape("one process", deployment)
+    async with _running(deployment) as monitoring:
+        yield Shape("one process", deployment, monitoring=monitoring)
 
 
 @asynccontextmanager
@@ -77,13 +79,16 @@ async def spread_out(*, keystone: bool = True, **settings: Any) -> AsyncIterator
             "bus": rabbitmq.url,
         }
         login: tuple[str, ...] = ("--auth", "noauth")
-        token = "admin:admin"
+        tokens = {"X-Auth-Token": "admin:admin"}
         if keystone:
             identity = stack.enter_context(started(Keystone()))
             engines["keystone"] = identity
             asked = {"auth_url": identity.url, "password": PASSWORD}
             made["auth"] = {"strategy": "keystone", "keystone": asked}
-            token = identity.token("admin")
+            tokens = {
+                "X-Auth-Token": identity.token("admin"),
+                "X-Service-Token": identity.token("breezeblock"),
+            }
             login = (
                 *("--auth", "keystone", "--auth-url", identity.url),
                 *("--user", "admin", "--password", PASSWORD),
@@ -91,18 +96,22 @@ async def spread_out(*, keystone: bool = True, **settings: Any) -> AsyncIterator
             )
         roles = tuple((role,) for role in ROLES)
         deployment = Deployment({**SETTINGS, **made, **settings}, roles=roles)
-        deployment.http.headers["X-Auth-Token"] = token
-        async with _running(deployment):
-            yield Shape("spread out", deployment, engines, login)
+        deployment.http.headers.update(tokens)
+        async with _running(deployment) as monitoring:
+            yield Shape("spread out", deployment, engines, login, monitoring)
 
 
 @asynccontextmanager
-async def _running(deployment: Deployment) -> AsyncIterator[None]:
-    driver = install(deployment.home / "driver")
+async def _running(deployment: Deployment) -> AsyncIterator[dict[str, str]]:
+    driver, monitoring = install(deployment.home / "driver"), {}
     try:
         for roles in deployment.roles:
-            deployment.launch("-".join(roles) if len(roles) == 1 else "all", roles, **driver)
+            name = "-".join(roles) if len(roles) == 1 else "all"
+            address = f"127.0.0.1:{free_port()}"
+            monitoring[name] = f"http://{address}"
+            told = {"BREEZEBLOCK_MONITORING__LISTEN": address}
+            deployment.launch(name, roles, **driver, **told)
         await deployment.until_ready()
-        yield
+        yield monitoring
     finally:
         await deployment.stop()
