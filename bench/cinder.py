@@ -1,9 +1,9 @@
 """A real Cinder 29 with Keystone, as it was measured: the deployment that ours is compared with.
 
 Keystone, RabbitMQ, MariaDB, memcached, an API of two uWSGI processes, a scheduler, and a volume
-service with upstream's fake driver, which costs nothing. Each is a process group of its own, so that
-`bench/load.py --watch` counts it. Options that are not written below are Cinder's own; quotas never
-refuse, as in our shapes.
+service with upstream's fake driver, which costs nothing. Each is a process group of its own, so
+that `bench/load.py --watch` counts it. Options that are not written below are Cinder's own; quotas
+never refuse, as in our shapes.
 
 `python -m bench.cinder` runs one until interrupted, to be asked anything by hand.
 """
@@ -20,7 +20,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import httpx2
-
 from bench.cinder_engines import KILLED_WITH_US, MariaDB, Memcached
 from tests.engines.keystone import PASSWORD, Keystone
 from tests.engines.openstack import ini

@@ -1,4 +1,4 @@
-"""The two servers that Cinder is installed with and Breezeblock does without: MariaDB and memcached.
+"""The two servers that Cinder is installed with and Breezeblock is not: MariaDB and memcached.
 
 `tools/packages reference` installs them (Debian: mariadb-server-core, memcached). MariaDB keeps its
 own settings, which flush each commit to the disk (`innodb_flush_log_at_trx_commit` is 1).
