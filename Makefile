@@ -71,13 +71,8 @@ keystone: dev clients openstack packages ## Keystone, Glance and Breezeblock tog
 run: setup ## run the service on this machine until interrupted
 	@$(BIN)/breezeblock run
 
-# One process a core takes test after test; then file by file those with services, guests and hosts,
-# as the tests of a file share what they start.
-BY_FILE := tests/engines tests/e2e tests/hosts tests/crash/test_chaos.py
-WORKERS ?= auto
 test: dev clients openstack cinder netapp packages lint ## everything: lint, types, layers, all tests on real parts
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(addprefix --ignore=,$(BY_FILE)); shared=$$?; \
-		$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(BY_FILE) && exit $$shared
+	@tools/run-tests
 
 unit: dev ## the quick tests only
 	@$(BIN)/python -m pytest tests/unit tests/service
