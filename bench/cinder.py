@@ -106,10 +106,14 @@ class Cinder:
         """Process groups of everything but the client."""
         return self.services | {name: engine.pid for name, engine in self.engines.items()}
 
-    def start_services(self) -> None:
-        """Start what is Cinder's own; return when the scheduler knows the backend's pool."""
+    def start_programs(self) -> None:
+        """Start what is Cinder's own; return when the API answers."""
         for role in ("volume", "scheduler", "api"):  # only the last one is waited for
             self.programs[role].start()
+
+    def start_services(self) -> None:
+        """The same; return when the scheduler knows the backend's pool."""
+        self.start_programs()
         deadline = time.monotonic() + PATIENCE
         headers = {"X-Auth-Token": self.keystone.token("admin")}
         url = f"{self.base}/v3/scheduler-stats/get_pools"

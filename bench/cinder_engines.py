@@ -65,6 +65,19 @@ class MariaDB(PrivateServer):
         return _greets(self.port)
 
 
+def asked(server: MariaDB, question: str) -> str:
+    """A MariaDB's answer of one value."""
+    client = _needed("mariadb", "mariadb-client-core")
+    address = ("--no-defaults", "-h", "127.0.0.1", "-P", str(server.port), "-u", "root")
+    done = subprocess.run(
+        [client, *address, "--batch", "--skip-column-names", "-e", question],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
 class Memcached(PrivateServer):
     """memcached on a loopback port, where Cinder's API keeps the tokens that it has validated."""
 

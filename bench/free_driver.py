@@ -86,4 +86,5 @@ def install(folder: Path) -> dict[str, str]:
     points = "[breezeblock.drivers]\nfree = bench.free_driver:FreeDriver\n"
     (package / "entry_points.txt").write_text(points)
     (folder / "sitecustomize.py").write_text("import bench.counting\n")
-    return {"PYTHONPATH": f"{folder}:{REPOSITORY}"}
+    # The source beside this file, wherever the environment's is: a work tree measures itself.
+    return {"PYTHONPATH": f"{folder}:{REPOSITORY}:{REPOSITORY / 'src'}"}
