@@ -16,6 +16,7 @@ from collections.abc import Mapping
 import structlog
 
 from breezeblock.bus.amqp_hosts import broker_urls, without_password
+from breezeblock.bus.amqp_publishing import Message
 from breezeblock.bus.amqp_session import SETUP_SECONDS, Consumer, Listener, Session
 from breezeblock.bus.base import DEAD_LETTERS, Bus, BusUnavailable, Handler
 from breezeblock.bus.handling import Tasks
@@ -57,10 +58,15 @@ class AmqpBus(Bus):
         else:
             await self._session.hush()
         await self._tasks.drain()  # while connected, so that what ends is acknowledged
+        if self._session is not None:
+            await self._session.flush()
         await self._stop_supervisor()
 
     async def publish(self, topic: str, body: bytes) -> None:
         await self._speaking_session().publish(topic, body)
+
+    async def hint(self, topic: str, body: bytes, *, everyone: bool = False) -> None:
+        self._speaking_session().send(Message(topic, body, everyone))
 
     async def consume(self, topic: str, handler: Handler, *, in_flight: int) -> None:
         await self._want(Consumer(topic, handler, in_flight, asyncio.Semaphore(in_flight)))

@@ -11,27 +11,19 @@ those that publish: what is being consumed must not suffer from that.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 import structlog
-from aio_pika.abc import (
-    AbstractChannel,
-    AbstractIncomingMessage,
-    AbstractQueue,
-)
+from pamqp.commands import Basic, Queue
 
 from breezeblock.bus import amqp_link
+from breezeblock.bus.amqp_channel import Channel, Closed
 from breezeblock.bus.amqp_link import ANSWER_SECONDS, Link, answer_within
-from breezeblock.bus.amqp_publishing import Publishing, QueueGone
-from breezeblock.bus.amqp_topology import (
-    declare_exchange,
-    ensure_queue,
-    name_on_broker,
-    queue_depth,
-)
-from breezeblock.bus.base import DEAD_LETTERS, BusUnavailable, Figures, Handler, QueueFull
+from breezeblock.bus.amqp_publishing import Message, Publishing
+from breezeblock.bus.amqp_topology import bind, ensure_queue, name_on_broker, queue_depth
+from breezeblock.bus.base import DEAD_LETTERS, BusUnavailable, Figures, Handler
 from breezeblock.bus.handling import Tasks, Verdict, handle
 from breezeblock.model.ids import new_id
 
@@ -46,7 +38,9 @@ RETRY_SECONDS = 30.0
 USELESS_SECONDS = 4.0
 """How long one lasts in which all subscriptions have failed; it still publishes."""
 
-Send = Callable[[str, bytes], Awaitable[None]]
+
+TAG = "breezeblock"
+"""What a channel's one consumer is called there."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -80,8 +74,9 @@ class Session:
         self._tasks = tasks
         self._figures = figures
         self._hearing, self._speaking = Link(self._lose), Link(self._lose)
-        self._consuming: dict[Consumer | Listener, tuple[AbstractQueue, str]] = {}
-        self._ears: list[tuple[AbstractChannel, AbstractQueue, str]] = []
+        self._consuming: dict[Consumer | Listener, Channel] = {}
+        self._ears: list[tuple[Channel, str, str]] = []
+        """Of each listener the queue, and the topic."""
         self._hushed = False
         self._mending: asyncio.Task[None] | None = None
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -97,7 +92,7 @@ class Session:
         """Connect, each time within so many seconds. Raises BusUnavailable."""
         self._connection = await self._hearing.open(url, "hears", seconds)
         speaking = await self._speaking.open(url, "speaks", seconds)
-        self._publishing = Publishing(speaking, self._figures)
+        self._publishing = Publishing(speaking, self._figures, self._tasks, self._speaking.doubt)
         try:
             async with answer_within(SETUP_SECONDS):
                 await ensure_queue(self._connection, DEAD_LETTERS)
@@ -117,9 +112,9 @@ class Session:
                         channel = await self._consume(subscription)
                     case Listener():
                         channel = await self._listen(subscription)
-                channel.close_callbacks.add(self._on_close)
-                if channel.is_closed:
-                    self._lose("a channel was closed")
+                channel.on_closed = self._on_close
+                if channel.closed is not None:
+                    self._on_close(channel.closed)
         except BaseException as error:
             name = name_on_broker(subscription.topic)
             log.warning("cannot subscribe; does deleting it help?", name=name, reason=str(error))
@@ -140,11 +135,36 @@ class Session:
 
     async def publish(self, topic: str, body: bytes) -> None:
         """Return when the broker has the message on disk. Raises BusUnavailable."""
-        await self._send(self._publishing.to_one, topic, body)
+        await self._send_and_wait(topic, body, everyone=False)
 
     async def broadcast(self, topic: str, body: bytes) -> None:
         """Return when the broker has the message. Raises BusUnavailable."""
-        await self._send(self._publishing.to_all, topic, body)
+        await self._send_and_wait(topic, body, everyone=True)
+
+    async def _send_and_wait(self, topic: str, body: bytes, *, everyone: bool) -> None:
+        fate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.send(Message(topic, body, everyone, fate))
+        await fate
+
+    def send(self, message: Message) -> None:
+        """Have it sent. Raises BusUnavailable when that is of no use.
+
+        After a failure publishers are refused at once until the broker shows signs of life.
+        """
+        if not self.answering:
+            self._figures.refused += 1
+            raise BusUnavailable(
+                "The message broker takes no messages: it is short of memory or disk space."
+                if self._speaking.blocked
+                else "The message broker does not answer."
+            )
+        self._publishing.send(message)
+
+    async def flush(self) -> None:
+        """Leave what is on its way a moment to arrive."""
+        with suppress(BusUnavailable):
+            async with answer_within(ANSWER_SECONDS):
+                await self._publishing.quiet()
 
     async def depths(self, topics: Iterable[str]) -> dict[str, int]:
         """How many messages wait in each queue that is there. Raises BusUnavailable."""
@@ -160,16 +180,16 @@ class Session:
         self._hushed = True
         with suppress(BusUnavailable):
             async with answer_within(ANSWER_SECONDS):
-                for queue, tag in self._consuming.values():
-                    await queue.cancel(tag)
+                for channel in self._consuming.values():
+                    await channel.ask(Basic.Cancel(TAG))
 
     async def leave(self, consumer: Consumer) -> None:
         """Take no more of the consumer's messages."""
         if consumer in self._consuming:
-            queue, tag = self._consuming.pop(consumer)
+            channel = self._consuming.pop(consumer)
             with suppress(BusUnavailable):
                 async with answer_within(ANSWER_SECONDS):
-                    await queue.cancel(tag)
+                    await channel.ask(Basic.Cancel(TAG))
 
     async def close(self) -> None:
         """Let go of everything, within a few seconds whatever the broker does."""
@@ -182,41 +202,42 @@ class Session:
         if not self.lost.done():
             self.lost.set_result(reason)
 
-    def _on_close(self, _sender: object, error: BaseException | None) -> None:
-        self._lose(repr(error))
+    def _on_close(self, reason: Closed) -> None:
+        self._lose(str(reason))
 
-    def _on_cancel(self, _frame: object) -> None:
-        self._lose("a queue was deleted")
-
-    async def _channel(self, in_flight: int) -> AbstractChannel:
-        channel = await self._connection.channel(publisher_confirms=False)
-        (await channel.get_underlay_channel()).on_consumer_cancel_callbacks.add(self._on_cancel)
-        await channel.set_qos(prefetch_count=in_flight)
+    async def _channel(self, in_flight: int) -> Channel:
+        channel = await self._connection.channel()
+        channel.on_cancelled = lambda: self._lose("a queue was deleted")
+        await channel.ask(Basic.Qos(prefetch_count=in_flight))
         return channel
 
-    async def _consume(self, consumer: Consumer) -> AbstractChannel:
-        async def deliver(message: AbstractIncomingMessage) -> None:
-            self._figures.redelivered += bool(message.redelivered)
-            self._tasks.spawn(self._work(consumer, message))
+    async def _consume(self, consumer: Consumer) -> Channel:
+        def deliver(tag: int, redelivered: bool, body: bytes) -> None:
+            self._figures.redelivered += redelivered
+            self._tasks.spawn(self._work(consumer, channel, tag, body))
 
         await ensure_queue(self._connection, consumer.topic)
         channel = await self._channel(consumer.in_flight)
-        queue = await channel.get_queue(name_on_broker(consumer.topic), ensure=False)
-        self._consuming[consumer] = (queue, await queue.consume(deliver))
+        channel.on_delivery = deliver
+        queue = name_on_broker(consumer.topic)
+        await channel.ask(Basic.Consume(queue=queue, consumer_tag=TAG))
+        self._consuming[consumer] = channel
         if consumer.left.is_set():  # meanwhile
             await self.leave(consumer)
         return channel
 
-    async def _listen(self, listener: Listener) -> AbstractChannel:
-        async def deliver(message: AbstractIncomingMessage) -> None:
+    async def _listen(self, listener: Listener) -> Channel:
+        def deliver(_tag: int, _redelivered: bool, body: bytes) -> None:
             if not self._hushed:
-                self._tasks.spawn(handle(listener.topic, listener.handler, message.body))
+                self._tasks.spawn(handle(listener.topic, listener.handler, body))
 
         channel = await self._channel(in_flight=0)  # which is: unbounded
-        name = name_on_broker(f"{listener.topic}.{new_id()}")
-        queue = await channel.declare_queue(name, exclusive=True, auto_delete=True)
-        await queue.bind(await declare_exchange(channel, listener.topic))
-        self._consuming[listener] = (queue, await queue.consume(deliver, no_ack=True))
+        channel.on_delivery = deliver
+        queue = name_on_broker(f"{listener.topic}.{new_id()}")
+        await channel.ask(Queue.Declare(queue=queue, exclusive=True, auto_delete=True))
+        await bind(channel, queue, listener.topic)
+        await channel.ask(Basic.Consume(queue=queue, consumer_tag=TAG, no_ack=True))
+        self._consuming[listener] = channel
         self._ears.append((channel, queue, listener.topic))
         return channel
 
@@ -227,62 +248,23 @@ class Session:
             try:
                 for channel, queue, topic in self._ears:
                     async with answer_within(SETUP_SECONDS):
-                        await queue.bind(await declare_exchange(channel, topic))
+                        await bind(channel, queue, topic)
             except BusUnavailable as error:
                 self._lose(str(error))
 
-    async def _work(self, consumer: Consumer, message: AbstractIncomingMessage) -> None:
+    async def _work(self, consumer: Consumer, channel: Channel, tag: int, body: bytes) -> None:
         async with consumer.slots:
             if self._hushed or self.lost.done():
                 return  # unacknowledged: the broker gives it to somebody
             verdict = Verdict.FOR_ANOTHER
             if not consumer.left.is_set():
-                verdict = await handle(consumer.topic, consumer.handler, message.body)
-        try:
-            async with answer_within(ANSWER_SECONDS):
-                await self._settle(message, verdict)
-        except BusUnavailable as error:
-            log.info("message not acknowledged", topic=consumer.topic, reason=str(error))
-
-    async def _settle(self, message: AbstractIncomingMessage, verdict: Verdict) -> None:
-        match verdict:
-            case Verdict.DONE:
-                self._figures.consumed += 1
-                await message.ack()
-            case Verdict.FOR_ANOTHER:
-                await message.nack(requeue=True)
-            case Verdict.DEAD:
-                self._figures.unreadable += 1
-                await message.reject(requeue=False)
-
-    async def _send(self, send: Send, topic: str, body: bytes) -> None:
-        """After a failure publishers are refused at once until the broker shows signs of life.
-
-        A cancelled caller leaves, the sending goes on: cancelled in the middle, it would spoil
-        the channel, and with it the connection, for everybody.
-        """
-        if not self.answering:
-            self._figures.refused += 1
-            blocked = self._speaking.blocked
-            raise BusUnavailable(
-                "The message broker takes no messages: it is short of memory or disk space."
-                if blocked
-                else "The message broker does not answer."
-            )
-        await asyncio.shield(asyncio.create_task(self._confirmed(send, topic, body)))
-
-    async def _confirmed(self, send: Send, topic: str, body: bytes) -> None:
-        try:
-            async with answer_within(ANSWER_SECONDS):
-                await send(topic, body)
-        except QueueGone:
-            raise
-        except QueueFull:
-            self._figures.refused += 1
-            raise
-        except BusUnavailable:
-            self._figures.unconfirmed += 1
-            self._publishing.renew()
-            self._speaking.doubt()
-            raise
-        self._figures.published += 1
+                verdict = await handle(consumer.topic, consumer.handler, body)
+        self._figures.consumed += verdict is Verdict.DONE
+        self._figures.unreadable += verdict is Verdict.DEAD
+        if channel.closed is not None:
+            reason = str(channel.closed)
+            log.info("message not acknowledged", topic=consumer.topic, reason=reason)
+        elif verdict is Verdict.DONE:
+            channel.ack(tag)
+        else:
+            channel.nack(tag, requeue=verdict is Verdict.FOR_ANOTHER)

@@ -10,14 +10,15 @@ takes no more than so many messages: the publisher is told, and polling finds th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 
 import structlog
-from aio_pika import ExchangeType
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
-from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
+from pamqp.base import Frame
+from pamqp.commands import Exchange, Queue
+from pamqp.common import FieldValue
 
 from breezeblock.bus import base
+from breezeblock.bus.amqp_channel import NOT_FOUND, PRECONDITION_FAILED, Channel, Closed
+from breezeblock.bus.amqp_connection import Connection
 from breezeblock.bus.base import DEAD_LETTERS
 
 log = structlog.get_logger(__name__)
@@ -31,7 +32,7 @@ The default of RabbitMQ 4, said aloud for 3.10. The work is in the database.
 DELETED_SECONDS = 0.2
 """So long a name stays unused, lest the broker takes the new queue for the old one."""
 
-Arguments = Mapping[str, str | int]
+Arguments = dict[str, FieldValue]
 
 
 def name_on_broker(topic: str) -> str:
@@ -39,7 +40,7 @@ def name_on_broker(topic: str) -> str:
 
 
 def _arguments(topic: str) -> Arguments:
-    bounded: dict[str, str | int] = {"x-queue-type": "quorum", "x-max-length": base.LONGEST_QUEUE}
+    bounded: Arguments = {"x-queue-type": "quorum", "x-max-length": base.LONGEST_QUEUE}
     if topic == DEAD_LETTERS:
         return {**bounded, "x-overflow": "drop-head"}  # the latest tell most
     return {
@@ -52,7 +53,7 @@ def _arguments(topic: str) -> Arguments:
     }
 
 
-async def ensure_queue(connection: AbstractConnection, topic: str) -> None:
+async def ensure_queue(connection: Connection, topic: str) -> None:
     """See to it that the topic has its queue.
 
     One that an earlier version declared otherwise is replaced as soon as nobody consumes from it;
@@ -61,7 +62,9 @@ async def ensure_queue(connection: AbstractConnection, topic: str) -> None:
     """
     try:
         await _declare(connection, topic)
-    except ChannelPreconditionFailed as error:
+    except Closed as error:
+        if error.code != PRECONDITION_FAILED:
+            raise
         difference = str(error)
     else:
         return
@@ -69,38 +72,51 @@ async def ensure_queue(connection: AbstractConnection, topic: str) -> None:
         log.warning("queue used as it is", name=name_on_broker(topic), reason=difference)
         return
     log.warning("queue replaced", name=name_on_broker(topic), reason=difference)
-    async with connection.channel(publisher_confirms=False) as channel:
-        await channel.queue_delete(name_on_broker(topic))
+    await _ask(connection, Queue.Delete(queue=name_on_broker(topic)))
     await asyncio.sleep(DELETED_SECONDS)
     await _declare(connection, topic)
 
 
-async def declare_exchange(channel: AbstractChannel, topic: str) -> AbstractExchange:
-    """The exchange of broadcasts. Gone with its last listener: a topic may name a process."""
-    return await channel.declare_exchange(
-        name_on_broker(topic), ExchangeType.FANOUT, auto_delete=True
-    )
+async def declare_exchange(channel: Channel, topic: str) -> str:
+    """The exchange of broadcasts; its name. Gone with its last listener: a topic may name a
+    process."""
+    name = name_on_broker(topic)
+    await channel.ask(Exchange.Declare(exchange=name, exchange_type="fanout", auto_delete=True))
+    return name
 
 
-async def queue_depth(connection: AbstractConnection, topic: str) -> int | None:
+async def bind(channel: Channel, queue: str, topic: str) -> None:
+    """Have what is broadcast on the topic put into the queue."""
+    exchange = await declare_exchange(channel, topic)
+    await channel.ask(Queue.Bind(queue=queue, exchange=exchange))
+
+
+async def queue_depth(connection: Connection, topic: str) -> int | None:
     """How many messages wait for a consumer; None when there is no such queue."""
-    async with connection.channel(publisher_confirms=False) as channel:
-        try:
-            queue = await channel.declare_queue(name_on_broker(topic), passive=True)
-        except ChannelNotFoundEntity:
+    try:
+        return (await _look(connection, topic)).message_count
+    except Closed as error:
+        if error.code == NOT_FOUND:
             return None
-        return queue.declaration_result.message_count
+        raise
 
 
-async def _declare(connection: AbstractConnection, topic: str) -> None:
+async def _declare(connection: Connection, topic: str) -> None:
+    name, arguments = name_on_broker(topic), _arguments(topic)
+    await _ask(connection, Queue.Declare(queue=name, durable=True, arguments=arguments))
+
+
+async def _is_consumed(connection: Connection, topic: str) -> bool:
+    return bool((await _look(connection, topic)).consumer_count)
+
+
+async def _look(connection: Connection, topic: str) -> Queue.DeclareOk:
+    found = await _ask(connection, Queue.Declare(queue=name_on_broker(topic), passive=True))
+    assert isinstance(found, Queue.DeclareOk)
+    return found
+
+
+async def _ask(connection: Connection, method: Frame) -> Frame:
     """On a channel of its own: the broker closes it over a difference."""
-    async with connection.channel(publisher_confirms=False) as channel:
-        await channel.declare_queue(
-            name_on_broker(topic), durable=True, arguments=dict(_arguments(topic))
-        )
-
-
-async def _is_consumed(connection: AbstractConnection, topic: str) -> bool:
-    async with connection.channel(publisher_confirms=False) as channel:
-        queue = await channel.declare_queue(name_on_broker(topic), passive=True)
-        return bool(queue.declaration_result.consumer_count)
+    async with connection.passing_channel() as channel:
+        return await channel.ask(method)

@@ -88,6 +88,14 @@ class Bus(ABC):
         Raises QueueFull when LONGEST_QUEUE messages wait already.
         """
 
+    async def hint(self, topic: str, body: bytes, *, everyone: bool = False) -> None:
+        """As publish (or broadcast, to `everyone`), for a message that nobody needs to wait for.
+
+        Raises BusUnavailable for what is known at once. What comes to nothing later is logged and
+        counted, and what is under way when the bus is closed still has its moment.
+        """
+        await (self.broadcast if everyone else self.publish)(topic, body)
+
     @abstractmethod
     async def consume(self, topic: str, handler: Handler, *, in_flight: int) -> None:
         """Have `handler` called for the topic's messages, at most `in_flight` at a time.

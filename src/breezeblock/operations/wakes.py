@@ -27,12 +27,13 @@ def parse_wake(body: bytes) -> str:
 
 
 async def send_wakes(bus: Bus, wakes: list[Wake]) -> None:
-    """Send wake-ups; a broker that is away costs latency only, so it is merely noted."""
+    """Send wake-ups; a broker that is away costs latency only, so it is merely noted.
+
+    Nor is its confirmation waited for: what relies on it is nothing (law 1), and an answer to a
+    client would be later by as long as the broker takes to write to its disk.
+    """
     for wake in wakes:
         try:
-            if wake.everyone:
-                await bus.broadcast(wake.topic, wake_body(wake.operation_id))
-            else:
-                await bus.publish(wake.topic, wake_body(wake.operation_id))
+            await bus.hint(wake.topic, wake_body(wake.operation_id), everyone=wake.everyone)
         except BusUnavailable as error:
             log.warning("wake-up not sent", topic=wake.topic, error=str(error))
