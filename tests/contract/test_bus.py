@@ -238,6 +238,45 @@ class TestBroadcastAndListen:
         assert listener.got == [b"for all"]
 
 
+class TestHints:
+    async def test_they_arrive_as_messages_and_broadcasts_do(self, bus: Bus) -> None:
+        topic, consumer, listener = new_topic(), Recorder(), Recorder()
+        await bus.consume(topic, consumer, in_flight=1)
+        await bus.listen(topic, listener)
+
+        for number in range(20):
+            await bus.hint(topic, b"%d" % number)
+        await bus.hint(topic, b"for all", everyone=True)
+
+        await until(lambda: len(consumer.got) == 20 and listener.got)
+        await until(lambda: bus.figures.published == 21)
+        assert listener.got == [b"for all"]
+        assert sorted(consumer.got) == sorted(b"%d" % number for number in range(20))
+
+    async def test_what_a_full_queue_does_not_take_is_counted(
+        self, bus: Bus, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        topic = new_topic()
+        monkeypatch.setattr(base, "LONGEST_QUEUE", 1)
+
+        for number in range(100):
+            with contextlib.suppress(QueueFull):
+                await bus.hint(topic, b"%d" % number)
+
+        figures = bus.figures
+        await until(lambda: figures.published + figures.refused == 100)
+        assert figures.refused > 0
+        assert bus.connected
+
+    async def test_a_bus_that_is_closed_refuses_them(self, bus: Bus) -> None:
+        await bus.close()
+
+        with pytest.raises(BusUnavailable):
+            await bus.hint(new_topic(), b"late")
+        with pytest.raises(BusUnavailable):
+            await bus.hint(new_topic(), b"late", everyone=True)
+
+
 class TestLeaving:
     async def test_others_get_what_comes_and_what_runs_goes_on(self, service: Service) -> None:
         topic, leaving, staying = new_topic(), Gate(), Recorder()

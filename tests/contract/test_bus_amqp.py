@@ -12,11 +12,16 @@ from collections.abc import AsyncIterator
 
 import aio_pika
 import pytest
+from structlog.testing import capture_logs
 
 from breezeblock.bus import Bus, BusUnavailable, amqp_link, amqp_session, base, handling, open_bus
 from breezeblock.bus.base import QueueFull
 from tests.contract.buses import HANG_SECONDS, Gate, Recorder, Service, new_topic, settle, until
+from tests.engines.process import free_port
 from tests.engines.rabbitmq import RabbitMQ
+
+# Whatever a broker does to us, no coroutine is left that was never awaited.
+pytestmark = pytest.mark.filterwarnings("error")
 
 CONSUMER_THAT_HANGS = """
 import asyncio, sys
@@ -172,6 +177,21 @@ class TestABrokerThatFreezes:
         await publish_when_possible(bus, topic, b"after")
         await until(lambda: b"after" in consumer.got)
 
+    async def test_hints_wait_for_nobody_and_are_counted_as_perhaps_lost(
+        self, broker: RabbitMQ, bus: Bus
+    ) -> None:
+        topic = new_topic()
+        await bus.publish(topic, b"before")
+
+        broker.pause()
+        for _ in range(3):
+            await bus.hint(topic, b"during")  # as long as nobody knows
+        await until(lambda: not bus.connected)
+        with pytest.raises(BusUnavailable):
+            await bus.hint(topic, b"known by now")
+
+        assert (bus.figures.unconfirmed, bus.figures.refused) == (3, 1)
+
     async def test_it_is_noticed_when_nobody_publishes(
         self, broker: RabbitMQ, service: Service, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -267,6 +287,63 @@ class TestAServiceThatDies:
 
         await settle()
         assert (gate.left, heir.got) == ([b"mine"], [])
+
+    async def test_closed_with_hints_under_way_it_sends_them_before(self, service: Service) -> None:
+        topic, heir = new_topic(), Recorder()
+        leaving, staying = await service(), await service()
+
+        for number in range(20):
+            await leaving.hint(topic, b"%d" % number)  # the first declares the queue
+        await leaving.close()
+
+        assert leaving.figures.published == 20
+        await staying.consume(topic, heir, in_flight=1)
+        await until(lambda: len(heir.got) == 20)
+
+
+class TestABrokerThatDoesNotLetUsIn:
+    """What is told in the log is what the broker has said."""
+
+    async def test_it_does_not_know_the_virtual_host(self, rabbitmq: RabbitMQ) -> None:
+        assert "vhost nowhere not found" in await first_reason(f"{rabbitmq.url}nowhere")
+
+    async def test_it_does_not_know_the_password(self, rabbitmq: RabbitMQ) -> None:
+        told = await first_reason(rabbitmq.url.replace("guest:guest", "guest:w%40rong"))
+        assert "ACCESS_REFUSED" in told
+        assert "w@rong" not in told
+
+    async def test_nobody_listens_there(self) -> None:
+        assert "ConnectionRefusedError" in await first_reason(f"amqp://127.0.0.1:{free_port()}/")
+
+    @pytest.mark.parametrize(
+        ("greeting", "told"),
+        [
+            (b"HTTP/1.1 400 Bad Request\r\n\r\n", "does not speak AMQP"),
+            (b"AMQP\x00\x01\x00\x00", "does not speak AMQP"),
+            (b"", "hung up"),
+        ],
+    )
+    async def test_somebody_else_lives_there(self, greeting: bytes, told: str) -> None:
+        async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(8)
+            writer.write(greeting)
+            writer.close()
+            await writer.wait_closed()
+
+        async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            assert told in await first_reason(f"amqp://127.0.0.1:{port}/")
+
+
+async def first_reason(url: str) -> str:
+    """Why there is no broker, as it is logged."""
+    bus = open_bus(url)
+    with capture_logs() as logs:
+        await bus.start()
+        await until(lambda: logs)
+        await bus.close()
+    assert logs[0]["event"] == "message broker away"
+    return str(logs[0]["reason"])
 
 
 class TestDeadLetters:
@@ -419,7 +496,8 @@ class TestTopology:
     async def test_the_last_listener_takes_the_exchange_along_and_nobody_minds(
         self, service: Service, operator: aio_pika.abc.AbstractChannel
     ) -> None:
-        topic, first, second, work = new_topic("reply"), Recorder(), Recorder(), new_topic()
+        topic, first, second = new_topic("reply"), Recorder(), Recorder()
+        work, worked = new_topic(), Recorder()
         speaker, leaving = await service(), await service()
         await leaving.listen(topic, first)
         await speaker.broadcast(topic, b"one")
@@ -428,8 +506,11 @@ class TestTopology:
         with pytest.raises(aio_pika.exceptions.ChannelNotFoundEntity):
             await operator.get_exchange(f"breezeblock.{topic}")
 
-        publishing = [speaker.publish(work, b"%d" % number) for number in range(20)]
+        sent = [b"%d" % number for number in range(20)]
+        publishing = [speaker.publish(work, body) for body in sent]
         await asyncio.gather(speaker.broadcast(topic, b"two"), *publishing)
+        await speaker.consume(work, worked, in_flight=1)
+        await until(lambda: set(worked.got) == set(sent))
 
         await (await service()).listen(topic, second)
         await speaker.broadcast(topic, b"three")
