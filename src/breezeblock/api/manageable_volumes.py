@@ -13,7 +13,7 @@ from breezeblock.api.manageable import TAGS, list_routes, one_host, reference, s
 from breezeblock.api.scope import own_project, seen_by
 from breezeblock.api.services import HostName
 from breezeblock.api.volume_create import usual_type
-from breezeblock.api.volume_views import Beside, detail
+from breezeblock.api.volume_views import Details, made
 from breezeblock.model.encryptions import refuse_volumes
 from breezeblock.model.errors import InvalidInput, InvalidState, NotFound
 from breezeblock.model.ids import new_id
@@ -66,8 +66,8 @@ async def adopt(call: ApiCall) -> dict[str, Any]:
     wanted: Adopted = call.body.volume
     named = reference(wanted.ref, "volume")
     volume, volume_type = await call.app.store.write(lambda tx: _adopt(tx, call, wanted, named))
-    known = Beside({volume_type.id: volume_type.name}, {})
-    return {"volume": detail(call, volume, known, extended=False, oldest=True)}
+    shown = made(volume, volume_type.name)
+    return {"volume": Details(call, extended=False, oldest=True)(shown)}
 
 
 def _adopt(

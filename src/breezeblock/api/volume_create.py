@@ -15,7 +15,7 @@ from msgspec import field
 from breezeblock.api import image_source
 from breezeblock.api.application import ApiCall, Application
 from breezeblock.api.scope import own_project, seen_by
-from breezeblock.api.volume_views import Beside, detail
+from breezeblock.api.volume_views import Details, made
 from breezeblock.images.base import Image
 from breezeblock.images.staging import COMPARED
 from breezeblock.model import snapshots as snapshot_rules
@@ -124,8 +124,8 @@ async def create(call: ApiCall) -> dict[str, Any]:
     volume, volume_type = await call.app.store.write(
         lambda tx: _create(tx, call, wanted, image, hints)
     )
-    known = Beside({volume_type.id: volume_type.name}, {})
-    return {"volume": detail(call, volume, known, extended=False)}
+    shown = made(volume, volume_type.name)
+    return {"volume": Details(call, extended=False)(shown)}
 
 
 def _refuse_what_cannot_be(call: ApiCall, wanted: NewVolume) -> None:

@@ -1,29 +1,28 @@
 """How volumes look on the wire: one Struct a view, its fields in the wire's order.
 
-A field that a version or a caller does not know stays UNSET and is not written. What a view shows
-besides the volume's own row (`Beside`) is read once for a whole list.
+A field that a version or a caller does not know stays UNSET and is not written. What depends on the
+call alone is worked out once for a whole list (`Details`); texts that the database has made go into
+the answer as they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
-from msgspec import UNSET, Struct, UnsetType, field
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType, field
 
-from breezeblock.api.access import owner_of
 from breezeblock.api.application import ApiCall
-from breezeblock.model.attachments import Attachment
-from breezeblock.model.volumes import Volume
-from breezeblock.store import attachments, volume_types
-from breezeblock.store.store import ReadTx
+from breezeblock.model.volumes import SHOWN_AS, Volume
+from breezeblock.store.shown_volumes import ShownVolume
+from breezeblock.store.shown_volumes import Use as Used
 from breezeblock.web.types import timestamp
 
 Links = list[dict[str, str]]
 
 
-class VolumeSummary(Struct, frozen=True):
+class VolumeSummary(Struct, frozen=True, gc=False):
     """An element of the plain list."""
 
     id: str
@@ -31,7 +30,7 @@ class VolumeSummary(Struct, frozen=True):
     links: Links
 
 
-class Use(Struct, frozen=True):
+class Use(Struct, frozen=True, gc=False):
     """An element of a volume's `attachments`; `id` is the volume's, as the wire has it."""
 
     id: str
@@ -43,7 +42,7 @@ class Use(Struct, frozen=True):
     attached_at: str | None
 
 
-class VolumeDetail(Struct, frozen=True, kw_only=True):
+class VolumeDetail(Struct, frozen=True, kw_only=True, gc=False):
     """A volume in full."""
 
     id: str
@@ -82,115 +81,149 @@ class VolumeDetail(Struct, frozen=True, kw_only=True):
     volume_image_metadata: dict[str, str] | UnsetType = UNSET
 
 
-@dataclass(frozen=True, slots=True)
-class Beside:
-    """Names of the types, and the complete attachments, of the volumes to be shown."""
+class Summaries:
+    """Elements of the plain list, for one call."""
 
-    types: Mapping[str, str]
-    attached: Mapping[str, list[Attachment]]
+    def __init__(self, call: ApiCall) -> None:
+        self._links = _Links(call)
 
-
-def beside(tx: ReadTx, volumes: Iterable[Volume]) -> Beside:
-    """What the views of these volumes need: two queries, however many there are."""
-    attached = attachments.attached_to(tx, (volume.id for volume in volumes))
-    return Beside(volume_types.names(tx), attached)
+    def __call__(self, volume_id: str, name: str | None) -> VolumeSummary:
+        return VolumeSummary(volume_id, name, self._links(volume_id))
 
 
-def summary(call: ApiCall, volume: Volume) -> VolumeSummary:
-    return VolumeSummary(volume.id, volume.name, call.link("volumes", volume.id))
+class Details:
+    """Volumes in full, as the caller of one call sees them.
 
-
-def detail(
-    call: ApiCall, volume: Volume, known: Beside, *, extended: bool = True, oldest: bool = False
-) -> VolumeDetail:
-    """The volume as the caller sees it; replies to create and update are not `extended`.
-
-    `oldest`: as of the first version, whatever the request's is.
+    Replies to create and update are not `extended`. `oldest`: as of the first version, whatever the
+    request's is.
     """
-    admin = call.identity.is_admin
-    uses = known.attached.get(volume.id, [])
-    return VolumeDetail(
-        id=volume.id,
-        status=volume.shown_status,
-        size=volume.size,
-        availability_zone=volume.availability_zone,
-        created_at=timestamp(volume.created_at),
-        updated_at=timestamp(volume.updated_at),
-        name=volume.name,
-        description=volume.description,
-        volume_type=known.types.get(volume.volume_type_id),
-        snapshot_id=volume.snapshot_id,
-        source_volid=volume.source_volid,
-        metadata=_metadata(volume, uses),
-        links=call.link("volumes", volume.id),
-        user_id=volume.user_id,
-        bootable="true" if volume.bootable else "false",
-        encrypted=volume.encryption_key_id is not None,
-        replication_status=volume.replication_status,
-        consistencygroup_id=None,
-        multiattach=volume.multiattach,
-        attachments=[_use(call, one) for one in uses],
-        migration_status=volume.migration_status if admin else UNSET,
-        **({} if oldest else _by_version(call, volume)),
-        **(_extended(call, volume) if extended else {}),
-    )
+
+    def __init__(self, call: ApiCall, *, extended: bool = True, oldest: bool = False) -> None:
+        self._call = call
+        self._links = _Links(call)
+        self._minor = 0 if oldest else call.version.minor
+        self._admin = call.identity.is_admin
+        self._sees_hosts = call.identity.is_admin or call.identity.is_service
+        self._extended = extended
+        self._opened: dict[tuple[str, str, str], bool] = {}
+
+    def __call__(self, volume: ShownVolume) -> VolumeDetail:
+        minor, admin, is_open = self._minor, self._admin, self._is_open
+        uses = volume.uses
+        migration = is_open("volume_extension:volume_mig_status_attribute", volume)
+        return VolumeDetail(
+            id=volume.id,
+            status=SHOWN_AS.get(volume.status, volume.status),
+            size=volume.size,
+            availability_zone=volume.availability_zone,
+            created_at=volume.created_at,
+            updated_at=volume.updated_at,
+            name=volume.name,
+            description=volume.description,
+            volume_type=volume.type_name,
+            snapshot_id=volume.snapshot_id,
+            source_volid=volume.source_volid,
+            metadata=_metadata(volume, uses),
+            links=self._links(volume.id),
+            user_id=volume.user_id,
+            bootable="true" if volume.bootable else "false",
+            encrypted=volume.encryption_key_id is not None,
+            replication_status=volume.replication_status,
+            consistencygroup_id=None,
+            multiattach=volume.multiattach,
+            attachments=[self._use(volume.id, one) for one in uses],
+            migration_status=volume.migration_status if admin else UNSET,
+            group_id=volume.group_id if minor >= 13 else UNSET,
+            provider_id=volume.provider_id if minor >= 21 and admin else UNSET,
+            shared_targets=volume.shared_targets if minor >= 48 else UNSET,
+            service_uuid=volume.service_uuid if minor >= 48 else UNSET,
+            cluster_name=None if minor >= 61 and admin else UNSET,
+            volume_type_id=volume.volume_type_id if minor >= 63 else UNSET,
+            encryption_key_id=(volume.encryption_key_id or UNSET) if minor >= 64 else UNSET,
+            consumes_quota=volume.consumes_quota if minor >= 65 else UNSET,
+            tenant=(
+                volume.project_id
+                if is_open("volume_extension:volume_tenant_attribute", volume)
+                else UNSET
+            ),
+            host=(
+                volume.host if is_open("volume_extension:volume_host_attribute", volume) else UNSET
+            ),
+            migstat=volume.migration_status if migration else UNSET,
+            name_id=None if migration else UNSET,
+            volume_image_metadata=(
+                _raw(volume.image_metadata)
+                if volume.image_metadata != "{}"
+                and is_open("volume_extension:volume_image_metadata:show", volume)
+                else UNSET
+            ),
+        )
+
+    def _is_open(self, rule: str, volume: ShownVolume) -> bool:
+        """Whether a rule opens its field to the caller: asked once for each owner."""
+        asked = rule, volume.project_id, volume.user_id
+        answer = self._opened.get(asked)
+        if answer is None:
+            owner = {"project_id": volume.project_id, "user_id": volume.user_id}
+            answer = self._opened[asked] = self._extended and self._call.allowed(rule, owner)
+        return answer
+
+    def _use(self, volume_id: str, use: Used) -> Use:
+        return Use(
+            id=volume_id,
+            attachment_id=use.id,
+            volume_id=volume_id,
+            server_id=use.server_id,
+            host_name=use.host_name if self._sees_hosts else None,
+            device=use.device,
+            attached_at=use.attached_at,
+        )
 
 
-def _by_version(call: ApiCall, volume: Volume) -> dict[str, Any]:
-    """The fields that came with a microversion."""
-    admin = call.identity.is_admin
-    key = volume.encryption_key_id
-    fields: tuple[tuple[int, str, Any], ...] = (
-        (13, "group_id", volume.group_id),
-        (21, "provider_id", volume.provider_id if admin else UNSET),
-        (48, "shared_targets", volume.shared_targets),
-        (48, "service_uuid", volume.service_uuid),
-        (61, "cluster_name", None if admin else UNSET),
-        (63, "volume_type_id", volume.volume_type_id),
-        (64, "encryption_key_id", UNSET if key is None else key),
-        (65, "consumes_quota", volume.consumes_quota),
-    )
-    minor = call.version.minor
-    return {name: value for since, name, value in fields if minor >= since}
+class _Links:
+    """The `links` of volumes, of which only the id differs (`Call.link`)."""
+
+    def __init__(self, call: ApiCall) -> None:
+        self._before, self._between, self._after = (
+            msgspec.json.encode(call.link("volumes", "\n")).decode().split("\\n")
+        )
+
+    def __call__(self, volume_id: str) -> Any:
+        return _raw(f"{self._before}{volume_id}{self._between}{volume_id}{self._after}")
 
 
-def _extended(call: ApiCall, volume: Volume) -> dict[str, Any]:
-    """The fields that a policy rule opens."""
-    owner = owner_of(volume)
-    fields: dict[str, Any] = {}
-    if call.allowed("volume_extension:volume_tenant_attribute", owner):
-        fields["tenant"] = volume.project_id
-    if call.allowed("volume_extension:volume_host_attribute", owner):
-        fields["host"] = volume.host
-    if call.allowed("volume_extension:volume_mig_status_attribute", owner):
-        fields |= {"migstat": volume.migration_status, "name_id": None}
-    if volume.image_metadata and call.allowed("volume_extension:volume_image_metadata:show", owner):
-        fields["volume_image_metadata"] = volume.image_metadata
-    return fields
+def _raw(text: str) -> Any:
+    """JSON that goes into the answer as it is."""
+    return Raw(text)
 
 
-def _metadata(volume: Volume, uses: Iterable[Attachment]) -> dict[str, str]:
+def _metadata(volume: ShownVolume, uses: Sequence[Used]) -> Any:
     """The user's metadata and what the wire mixes in: the flag, a legacy attachment's mode.
 
     Filters find what is mixed in, too (`store/volumes.py`).
     """
-    shown = dict(volume.metadata)
-    if volume.readonly is not None:
-        shown["readonly"] = str(volume.readonly)
+    mixed = {} if volume.readonly is None else {"readonly": str(volume.readonly)}
     for use in uses:
-        if use.legacy and use.attach_mode:
-            shown["attached_mode"] = use.attach_mode
-    return shown
+        if use.legacy and use.mode:
+            mixed["attached_mode"] = use.mode
+    return msgspec.json.decode(volume.metadata) | mixed if mixed else _raw(volume.metadata)
 
 
-def _use(call: ApiCall, attachment: Attachment) -> Use:
-    may_see_host = call.identity.is_admin or call.identity.is_service
-    return Use(
-        id=attachment.volume_id,
-        attachment_id=attachment.id,
-        volume_id=attachment.volume_id,
-        server_id=attachment.instance_uuid,
-        host_name=attachment.host_name if may_see_host else None,
-        device=attachment.mountpoint,
-        attached_at=timestamp(attachment.attached_at),
+def made(volume: Volume, type_name: str) -> ShownVolume:
+    """A volume that has just been made, as it will be read: nothing uses it yet."""
+    fields = {
+        name: getattr(volume, name)
+        for name in ShownVolume.__struct_fields__
+        if name in Volume.__struct_fields__
+    }
+    return ShownVolume(
+        **fields
+        | {
+            "metadata": msgspec.json.encode(volume.metadata).decode(),
+            "image_metadata": msgspec.json.encode(volume.image_metadata).decode(),
+            "created_at": timestamp(volume.created_at),
+            "updated_at": timestamp(volume.updated_at),
+            "type_name": type_name,
+            "used": None,
+        }
     )

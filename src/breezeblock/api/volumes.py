@@ -15,7 +15,8 @@ from breezeblock.api.volume_create import create, create_body
 from breezeblock.model import volumes as rules
 from breezeblock.model.errors import InvalidInput, NotFound
 from breezeblock.model.volumes import Volume
-from breezeblock.store import services, snapshots, volumes
+from breezeblock.store import services, shown_volumes, snapshots, volumes
+from breezeblock.store.shown_volumes import ShownVolume
 from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.web.query import Column, Listing, page, parse_bool, parse_list
 from breezeblock.web.routes import Route
@@ -98,22 +99,19 @@ class UpdateVolume(Body, frozen=True):
 async def list_volumes(call: ApiCall) -> dict[str, Any]:
     query = parse_list(call, VOLUMES)
     project = None if query.all_tenants else call.identity.project_id
-    found = await call.app.store.read(lambda tx: volumes.page(tx, query, project))
-    shown = [views.summary(call, volume) for volume in found.items]
+    found = await call.app.store.read(lambda tx: shown_volumes.names(tx, query, project))
+    view = views.Summaries(call)
+    shown = [view(ident, name) for ident, name in found.items]
     return page(call, VOLUMES, query, shown, shown[-1].id if shown else None, found.total)
 
 
 async def list_detailed(call: ApiCall) -> dict[str, Any]:
     query = parse_list(call, VOLUMES)
     project = None if query.all_tenants else call.identity.project_id
-
-    def read(tx: ReadTx) -> tuple[list[Volume], int | None, views.Beside]:
-        found = volumes.page(tx, query, project)
-        return found.items, found.total, views.beside(tx, found.items)
-
-    rows, total, known = await call.app.store.read(read)
-    shown = [views.detail(call, volume, known) for volume in rows]
-    return page(call, VOLUMES, query, shown, shown[-1].id if shown else None, total)
+    found = await call.app.store.read(lambda tx: shown_volumes.page(tx, query, project))
+    view = views.Details(call)
+    shown = [view(volume) for volume in found.items]
+    return page(call, VOLUMES, query, shown, shown[-1].id if shown else None, found.total)
 
 
 async def summarise(call: ApiCall) -> dict[str, Any]:
@@ -134,15 +132,10 @@ async def summarise(call: ApiCall) -> dict[str, Any]:
 
 async def show(call: ApiCall) -> dict[str, Any]:
     volume_id, project = call.params["volume_id"], seen_by(call)
-
-    def read(tx: ReadTx) -> tuple[Volume, views.Beside]:
-        volume = volumes.get(tx, volume_id, project)
-        return volume, views.beside(tx, [volume])
-
-    volume, known = await call.app.store.read(read)
+    volume = await call.app.store.read(lambda tx: shown_volumes.get(tx, volume_id, project))
     if not call.allowed("volume:get", owner_of(volume)):
         raise NotFound("Volume", volume_id)
-    return {"volume": views.detail(call, volume, known)}
+    return {"volume": views.Details(call)(volume)}
 
 
 async def update(call: ApiCall) -> dict[str, Any]:
@@ -150,16 +143,15 @@ async def update(call: ApiCall) -> dict[str, Any]:
     if not changes and call.at_least(3, 53):
         raise InvalidInput("volume: give at least one of name, description and metadata.")
 
-    def change(tx: WriteTx) -> tuple[Volume, views.Beside]:
+    def change(tx: WriteTx) -> ShownVolume:
         volume = locked_volume(tx, call, "volume:update")
         rules.check_update(volume)
         if changes:
             volumes.update(tx, volume.id, **changes)
-            volume = volumes.get(tx, volume.id)
-        return volume, views.beside(tx, [volume])
+        return shown_volumes.get(tx, volume.id)
 
-    volume, known = await call.app.store.write(change)
-    return {"volume": views.detail(call, volume, known, extended=False)}
+    volume = await call.app.store.write(change)
+    return {"volume": views.Details(call, extended=False)(volume)}
 
 
 async def delete(call: ApiCall) -> None:

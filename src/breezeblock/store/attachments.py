@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -21,7 +20,9 @@ ALIASES = {
     "attached_host": attachments.c.host_name,
 }
 """Further names of columns in list queries."""
-_SHOWN = [one for one in attachments.c if one.name not in ("connector", "connection_info")]
+
+
+_LISTED = listing.Listed(attachments, "Attachment", owner=attachments.c.project_id, aliases=ALIASES)
 
 
 def _attachment(row: sa.Row[Any]) -> Attachment:
@@ -46,27 +47,13 @@ def get(tx: ReadTx, attachment_id: str, project_id: str | None = None) -> Attach
 
 
 def page(tx: ReadTx, query: ListQuery, project_id: str | None) -> Page:
-    where = sa.true() if project_id is None else attachments.c.project_id == project_id
-    rows, total = listing.page(tx, attachments, query, where, kind="Attachment", aliases=ALIASES)
+    rows, total = _LISTED.page(tx, query, project_id)
     return Page([_attachment(row) for row in rows], total)
 
 
 def of_volume(tx: ReadTx, volume_id: str) -> list[Attachment]:
     statement = sa.select(attachments).where(attachments.c.volume_id == volume_id)
     return [_attachment(row) for row in tx.rows(statement.order_by(attachments.c.created_at))]
-
-
-def attached_to(tx: ReadTx, volume_ids: Iterable[str]) -> dict[str, list[Attachment]]:
-    """Volume id → its complete attachments, as a list of volumes shows them: without connector and
-    connection_info, which are large and secret."""
-    found: dict[str, list[Attachment]] = {}
-    wanted = list(volume_ids)
-    statement = sa.select(*_SHOWN).where(
-        attachments.c.volume_id.in_(wanted), attachments.c.attach_status == "attached"
-    )
-    for row in tx.rows(statement.order_by(attachments.c.created_at)) if wanted else ():
-        found.setdefault(row.volume_id, []).append(_attachment(row))
-    return found
 
 
 def update(tx: WriteTx, attachment_id: str, **values: Any) -> bool:

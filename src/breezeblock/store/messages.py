@@ -42,6 +42,9 @@ def tell(tx: WriteTx, event: Event, operation: Operation, text: str) -> None:
     )
 
 
+_LISTED = listing.Listed(messages, "Message", owner=messages.c.project_id)
+
+
 def _message(row: sa.Row[Any]) -> Message:
     return Message(**row._mapping)
 
@@ -55,8 +58,7 @@ def get(tx: ReadTx, message_id: str, project_id: str | None) -> Message:
 
 
 def page(tx: ReadTx, query: ListQuery, project_id: str | None) -> Page:
-    where = sa.true() if project_id is None else messages.c.project_id == project_id
-    rows, total = listing.page(tx, messages, query, where, kind="Message")
+    rows, total = _LISTED.page(tx, query, project_id)
     return Page([_message(row) for row in rows], total)
 
 

@@ -23,6 +23,9 @@ from breezeblock.store.tables import volume_types as types_table
 KIND = "QoS specs"
 
 
+_LISTED = listing.Listed(qos_specs, KIND)
+
+
 def _qos(row: sa.Row[Any]) -> QosSpecs:
     return QosSpecs(**row._mapping)
 
@@ -67,7 +70,7 @@ def of_type(tx: ReadTx, type_id: str) -> QosSpecs | None:
 
 def page(tx: ReadTx, query: ListQuery) -> Page:
     """One page of all QoS specs."""
-    rows, total = listing.page(tx, qos_specs, query, sa.true(), kind=KIND)
+    rows, total = _LISTED.page(tx, query)
     return Page([_qos(row) for row in rows], total)
 
 

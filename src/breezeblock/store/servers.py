@@ -16,6 +16,8 @@ from breezeblock.store.clock import db_now
 from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.store.tables import compute_hosts, server_volumes, servers
 
+_LISTED = listing.Listed(servers, "Instance", owner=servers.c.project_id)
+
 
 def _server(row: sa.Row[Any]) -> Server:
     return Server(**{**row._mapping, "flavor": msgspec.convert(row.flavor, Flavor)})
@@ -65,9 +67,8 @@ def lock(tx: WriteTx, server_id: str) -> Server:
 
 def page(tx: ReadTx, query: ListQuery, project_id: str | None) -> Page:
     """One page of the project's servers (None: of all projects'). Raises InvalidInput."""
-    where = sa.true() if project_id is None else servers.c.project_id == project_id
     try:
-        rows, total = listing.page(tx, servers, query, where, kind="Instance")
+        rows, total = _LISTED.page(tx, query, project_id)
     except NotFound:
         raise InvalidInput(f"marker [{query.marker}] not found") from None
     return Page([_server(row) for row in rows], total)

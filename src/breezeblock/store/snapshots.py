@@ -33,6 +33,11 @@ TESTS: Mapping[str, listing.Test] = {
 }
 
 
+_LISTED = listing.Listed(
+    snapshots, "Snapshot", owner=snapshots.c.project_id, aliases=ALIASES, tests=TESTS
+)
+
+
 def _snapshot(row: sa.Row[Any]) -> Snapshot:
     return Snapshot(**row._mapping)
 
@@ -69,10 +74,7 @@ def find_locked(tx: WriteTx, snapshot_id: str) -> Snapshot | None:
 
 
 def page(tx: ReadTx, query: ListQuery, project_id: str | None) -> Page:
-    where = sa.true() if project_id is None else snapshots.c.project_id == project_id
-    rows, total = listing.page(
-        tx, snapshots, query, where, kind="Snapshot", aliases=ALIASES, tests=TESTS
-    )
+    rows, total = _LISTED.page(tx, query, project_id)
     return Page([_snapshot(row) for row in rows], total)
 
 

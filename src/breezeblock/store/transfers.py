@@ -16,6 +16,11 @@ ALIASES = {"display_name": transfers.c.name, "project_id": transfers.c.source_pr
 """Further names of columns in list queries."""
 
 
+_LISTED = listing.Listed(
+    transfers, "Transfer", owner=transfers.c.source_project_id, aliases=ALIASES
+)
+
+
 def insert(tx: WriteTx, transfer: Transfer) -> None:
     """Raises InvalidState when the volume is offered already."""
     if not tx.insert_once(transfers, msgspec.structs.asdict(transfer)):
@@ -32,8 +37,7 @@ def get(tx: ReadTx, transfer_id: str, project_id: str | None = None) -> Transfer
 
 
 def page(tx: ReadTx, query: ListQuery, project_id: str | None) -> Page:
-    where = sa.true() if project_id is None else transfers.c.source_project_id == project_id
-    rows, total = listing.page(tx, transfers, query, where, kind="Transfer", aliases=ALIASES)
+    rows, total = _LISTED.page(tx, query, project_id)
     return Page([Transfer(**row._mapping) for row in rows], total)
 
 

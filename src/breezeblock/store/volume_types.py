@@ -93,14 +93,7 @@ def lock(tx: WriteTx, type_id: str) -> VolumeType:
 def page(tx: ReadTx, query: ListQuery, project_id: str, *, is_public: bool | None = True) -> Page:
     """One page of the types: public ones and those shared with the project, only private ones
     (False), or all (None). A filter `extra_specs` wants all its pairs."""
-    rows, total = listing.page(
-        tx,
-        volume_types,
-        query,
-        _listed(project_id, is_public),
-        kind="Volume type",
-        tests={"extra_specs": _has_specs},
-    )
+    rows, total = _LISTED.page(tx, query, where=_listed(project_id, is_public))
     return Page([_type(row) for row in rows], total)
 
 
@@ -121,6 +114,9 @@ def _has_spec(key: str, value: str) -> sa.ColumnElement[bool]:
         return sa.false()
     spec: sa.ColumnElement[str] = volume_types.c.extra_specs[key].as_string()
     return spec.contains(value, autoescape=True) if key == ZONES_SPEC else spec == value
+
+
+_LISTED = listing.Listed(volume_types, "Volume type", tests={"extra_specs": _has_specs})
 
 
 def names(tx: ReadTx, project_id: str | None = None) -> dict[str, str]:

@@ -9,9 +9,10 @@ import msgspec
 import sqlalchemy as sa
 
 from breezeblock.model.errors import InvalidState, NotFound
-from breezeblock.model.listing import ListQuery, Page
+from breezeblock.model.listing import ListQuery
 from breezeblock.model.volumes import Volume
 from breezeblock.store import listing
+from breezeblock.store.expressions import begins
 from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.store.tables import attachments, snapshots, transfers, volumes
 
@@ -19,8 +20,7 @@ from breezeblock.store.tables import attachments, snapshots, transfers, volumes
 def on_host(host: str) -> sa.ColumnElement[bool]:
     """Volumes of a host, of one of its backends, or of one pool, as far as the name goes."""
     wider = "" if "#" in host else "#" if "@" in host else "@#"
-    begins = [volumes.c.host.startswith(f"{host}{mark}", autoescape=True) for mark in wider]
-    return sa.or_(volumes.c.host == host, *begins)
+    return sa.or_(volumes.c.host == host, *(begins(volumes.c.host, host + one) for one in wider))
 
 
 def _shows_metadata(wanted: Mapping[str, str]) -> sa.ColumnElement[bool]:
@@ -53,6 +53,9 @@ TESTS: Mapping[str, listing.Test] = {
     "host": lambda host: on_host(str(host)),
     "metadata": _shows_metadata,
 }
+
+
+_LISTED = listing.Listed(volumes, "Volume", aliases=ALIASES, tests=TESTS)
 
 
 def _volume(row: sa.Row[Any]) -> Volume:
@@ -92,15 +95,6 @@ def find_locked(tx: WriteTx, volume_id: str) -> Volume | None:
     """As `find`, and nobody else changes the volume until this transaction ends."""
     row = tx.first(sa.select(volumes).where(volumes.c.id == volume_id).with_for_update())
     return _volume(row) if row else None
-
-
-def page(tx: ReadTx, query: ListQuery, project_id: str | None) -> Page:
-    """One page of the project's volumes (None: of all projects')."""
-    where = sa.true() if project_id is None else volumes.c.project_id == project_id
-    rows, total = listing.page(
-        tx, volumes, query, where, kind="Volume", aliases=ALIASES, tests=TESTS
-    )
-    return Page([_volume(row) for row in rows], total)
 
 
 _ONE = volumes.update().where(volumes.c.id == sa.bindparam("the_id"))
@@ -155,7 +149,7 @@ def placed(tx: ReadTx, backend: str | None = None) -> Mapping[str, tuple[int, in
         sa.func.coalesce(sa.func.sum(volumes.c.size), 0).label("gigabytes"),
     ).where(volumes.c.host.is_not(None))
     if backend is not None:
-        statement = statement.where(volumes.c.host.startswith(f"{backend}#", autoescape=True))
+        statement = statement.where(begins(volumes.c.host, f"{backend}#"))
     rows = tx.rows(statement.group_by(volumes.c.host))
     return {str(row.host): (int(row.number), int(row.gigabytes)) for row in rows}
 
@@ -184,4 +178,4 @@ def distinct_metadata(tx: ReadTx, query: ListQuery, project_id: str | None) -> d
 
 def _matching(query: ListQuery, project_id: str | None) -> sa.ColumnElement[bool]:
     seen = sa.true() if project_id is None else volumes.c.project_id == project_id
-    return sa.and_(seen, listing.matching(volumes, query, aliases=ALIASES, tests=TESTS))
+    return sa.and_(seen, _LISTED.matching(query))
