@@ -76,12 +76,9 @@ def waited_for_a_core(pid: int) -> float:
 class Client:
     """Asks until it is answered: plain connections, so that asking costs little."""
 
-    def __init__(self, deployment: Deployment) -> None:
-        self.port = deployment.port
-        self.headers = {
-            "X-Auth-Token": str(deployment.http.headers["X-Auth-Token"]),
-            "Content-Type": "application/json",
-        }
+    def __init__(self, port: int, token: str) -> None:
+        self.port = port
+        self.headers = {"X-Auth-Token": token, "Content-Type": "application/json"}
 
     def until_accepted(self) -> str:
         """The id of a volume that was asked for."""
@@ -127,7 +124,7 @@ def stop(deployment: Deployment) -> None:
 def timed_start(deployment: Deployment) -> Start:
     """Start all processes at once; they stay."""
     driver = install(deployment.home / "driver")
-    client = Client(deployment)
+    client = Client(deployment.port, str(deployment.http.headers["X-Auth-Token"]))
     began = time.monotonic()
     for roles in deployment.roles:
         deployment.launch("-".join(roles) if len(roles) == 1 else "all", roles, **driver)
