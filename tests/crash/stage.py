@@ -37,7 +37,7 @@ from sqlalchemy.pool import NullPool
 
 from breezeblock.bus.base import Bus, Handler
 from breezeblock.operations.wakes import send_wakes
-from breezeblock.store.store import ReadTx, Store, Wake, WriteTx
+from breezeblock.store.store import ReadTx, Store, Wake, WriteTx, link_over
 from tests.crash.virtual_time import idle
 
 T = TypeVar("T")
@@ -151,6 +151,7 @@ class Stage(Generic[O_]):
         self._raw.deserialize(remains.database)
         self._raw.execute("PRAGMA foreign_keys=ON")
         self._raw.create_function("julianday", -1, lambda *_: self.clock / 86400.0 + 2440587.5)
+        self._link = link_over(self._connection)
         random.seed(7)
 
     # -- time ----------------------------------------------------------------------------------
@@ -199,7 +200,7 @@ class Stage(Generic[O_]):
         """A transaction outside of any actor: no point, no message."""
         self._offset += 0.001  # no two transactions at the same time
         with self._connection.begin():
-            tx = WriteTx(self._connection)
+            tx = WriteTx(self._link)
             tx._clock = self.clock
             tx.now = datetime.fromtimestamp(self.clock, UTC).replace(tzinfo=None)
             done = fn(tx)
@@ -209,7 +210,7 @@ class Stage(Generic[O_]):
     def read(self, fn: Callable[[ReadTx], T]) -> T:
         """A look at the database outside of any actor."""
         with self._connection.begin():
-            tx = ReadTx(self._connection)
+            tx = ReadTx(self._link)
             tx._clock = self.clock
             return fn(tx)
 

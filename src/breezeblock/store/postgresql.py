@@ -16,6 +16,8 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy import Engine, event
 
+from breezeblock.store.links import loads
+
 IDLE, INTERVAL, COUNT = 5, 2, 3
 """Seconds of silence before the first question, between questions, and how many go unanswered."""
 
@@ -35,6 +37,7 @@ def pooled_engine(url: str, threads: int) -> Engine:
         pool_timeout=10,
         pool_pre_ping=True,
         hide_parameters=True,
+        json_deserializer=loads,
         connect_args={
             "connect_timeout": 5,
             "keepalives_idle": IDLE,
@@ -68,4 +71,10 @@ def _leave_out_the_row(context: sa.engine.ExceptionContext) -> None:
     if isinstance(theirs, psycopg.Error) and (first := theirs.diag.message_primary):
         if ours is not None:
             ours.args = (str(ours.args[0]).replace(str(theirs), first),)
-        theirs.args = (first,)
+        leave_out_the_row(theirs)
+
+
+def leave_out_the_row(error: psycopg.Error) -> None:
+    """As above, for an error that nobody has wrapped yet."""
+    if first := error.diag.message_primary:
+        error.args = (first,)

@@ -16,30 +16,28 @@ it logs, or submits, belongs to the request or operation of whoever calls.
 from __future__ import annotations
 
 import asyncio
-import queue
-import threading
+import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextvars import copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from time import perf_counter
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, Engine, Executable, Insert, Row, Table, Update, event
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Engine, Executable, Insert, Row, Table, Update
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 
 from breezeblock.model.errors import Unavailable
 from breezeblock.store.clock import db_now
-from breezeblock.store.postgresql import pooled_engine
+from breezeblock.store.links import Answer, Link
+from breezeblock.store.sqlite import SqliteLink, sqlite_engine
+from breezeblock.store.statements import Call
+from breezeblock.store.threads import Job, Keeper, Mailbox, Workers
 from breezeblock.telemetry import metrics
 
 T = TypeVar("T")
-Tx = TypeVar("Tx")
 
 
 class StoreUnavailable(Unavailable):
@@ -70,31 +68,40 @@ class Wake:
 class ReadTx:
     """A transaction that reads."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, link: Link) -> None:
+        self._link = link
         self._clock: float | None = None
 
     @property
     def dialect(self) -> str:
         """ "sqlite" or "postgresql"."""
-        return self._connection.dialect.name
+        return self._link.kind
 
     def rows(self, statement: Executable, **parameters: Any) -> Sequence[Row[Any]]:
-        return self._connection.execute(statement, parameters).all()
+        call, answer = self._ask(statement, parameters)
+        return call.shape.rows(answer.rows, answer.columns)
 
     def first(self, statement: Executable, **parameters: Any) -> Row[Any] | None:
-        return self._connection.execute(statement, parameters).first()
+        call, answer = self._ask(statement, parameters, first=True)
+        found = call.shape.rows(answer.rows[:1], answer.columns)
+        return found[0] if found else None
 
-    def scalar(self, statement: Executable) -> Any:
-        return self._connection.execute(statement).scalar()
+    def scalar(self, statement: Executable, **parameters: Any) -> Any:
+        row = self.first(statement, **parameters)
+        return None if row is None else row[0]
+
+    def _ask(
+        self, statement: Executable, parameters: Mapping[str, Any], *, first: bool = False
+    ) -> tuple[Call, Answer]:
+        call = self._link.statements.call(statement, parameters)
+        return call, self._link.ask(call.text, call.values, first=first)
 
     def stand_still(self) -> None:
         """All that is read from here on is of one moment; to be called before anything is read.
 
         PostgreSQL shows each statement the moment it begins; SQLite always stands still.
         """
-        if self.dialect == "postgresql":
-            self._connection.execute(_ONE_MOMENT)
+        self._link.stand_still()
 
     def clock(self) -> float:
         """Seconds by the database's clock: what leases and reports are compared with.
@@ -102,16 +109,14 @@ class ReadTx:
         One answer a transaction. The clock of SQLite is this machine's: no need to ask.
         """
         if self._clock is None:
-            self._clock = (
-                time.time()
-                if self.dialect == "sqlite"
-                else float(self._connection.execute(_NOW).scalar_one())
-            )
+            if self.dialect == "sqlite":
+                self._clock = time.time()
+            else:
+                self._clock = self._link.clock or float(self.scalar(_NOW))
         return self._clock
 
 
 _NOW = sa.select(db_now())
-_ONE_MOMENT = sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 
 
 @cache
@@ -121,53 +126,54 @@ def _insert(table: Table) -> Insert:
 
 @cache
 def _insert_once(table: Table, dialect: str) -> Insert:
-    insert: Insert
     if dialect == "sqlite":
-        insert = sqlite.insert(table).on_conflict_do_nothing()
-    else:
-        insert = postgresql.insert(table).on_conflict_do_nothing()
-    # Left to itself SQLAlchemy forgets how many rows an INSERT touched: on PostgreSQL it says -1.
-    return insert.execution_options(preserve_rowcount=True)
+        from sqlalchemy.dialects import sqlite
+
+        return sqlite.insert(table).on_conflict_do_nothing()
+    from sqlalchemy.dialects import postgresql
+
+    return postgresql.insert(table).on_conflict_do_nothing()
 
 
 class WriteTx(ReadTx):
     """A transaction that may also write."""
 
-    def __init__(self, connection: Connection) -> None:
-        super().__init__(connection)
+    def __init__(self, link: Link) -> None:
+        super().__init__(link)
         self.wakes: list[Wake] = []
         self.told: list[Callable[[], None]] = []
         self.now: datetime = datetime.now(UTC).replace(tzinfo=None)
 
     def run(self, statement: Executable, **parameters: Any) -> int:
         """Execute; returns how many rows were touched."""
-        return self._connection.execute(statement, parameters or None).rowcount
+        return self._ask(statement, parameters)[1].touched
 
     def insert(self, table: Table, values: Mapping[str, Any]) -> None:
-        """Insert a row of plain values."""
-        self._connection.execute(_insert(table), values)
+        """Insert a row of plain values. Should the database refuse it, the transaction fails: here,
+        or with what comes next."""
+        call = self._link.statements.call(_insert(table), values)
+        self._link.tell(call.text, call.values)
 
     def insert_once(self, table: Table, values: Mapping[str, Any]) -> bool:
         """Insert a row; False, and nothing done, when a unique index has one like it."""
-        statement = _insert_once(table, self.dialect)
-        return bool(self._connection.execute(statement, values).rowcount)
+        return bool(self._ask(_insert_once(table, self.dialect), values)[1].touched)
 
     def update(self, statement: Update, where: Mapping[str, Any], values: Mapping[str, Any]) -> int:
         """Run a prepared update with the parameters of its condition; how many rows it touched.
 
         `values` are plain. Such a statement is built once, which is most of what it costs.
         """
-        return self._connection.execute(statement, {**values, **where}).rowcount
+        return self._ask(statement, {**values, **where})[1].touched
 
     def insert_unless_taken(self, statement: Executable) -> bool:
         """Insert in a savepoint; False when a unique index refuses."""
-        savepoint = self._connection.begin_nested()
+        self._link.savepoint()
         try:
-            self._connection.execute(statement)
+            self._ask(statement, {})
         except IntegrityError:
-            savepoint.rollback()
+            self._link.roll_back()
             return False
-        savepoint.commit()
+        self._link.release()
         return True
 
     def wake(self, topic: str, operation_id: str, *, everyone: bool = False) -> None:
@@ -179,118 +185,137 @@ class WriteTx(ReadTx):
         self.told.append(tell)
 
 
+def _read(keeper: Keeper, jobs: list[Job]) -> None:
+    """A turn of a thread that reads."""
+    for job in jobs:
+        try:
+            job.done(_read_one(keeper, job))
+        except BaseException as error:
+            job.failed(_translated(error))
+
+
+def _read_one(keeper: Keeper, job: Job) -> Any:
+    while True:
+        link, fresh = keeper.link()
+        try:
+            link.begin_read()
+            return job.run(ReadTx(link))
+        except DBAPIError as error:
+            if fresh or not _was_gone(link, error):
+                raise
+        finally:
+            link.give_up()
+
+
 _Result = tuple[Any, WriteTx]
 """What the function returned, and what it asked to be done after the commit."""
 
-
-@dataclass(slots=True)
-class _Job:
-    fn: Callable[[WriteTx], Any]
-    future: Future[_Result] = field(default_factory=Future)
+_TRIES = 4
 
 
-class _SqliteWriter:
-    """The one thread that writes to a SQLite database."""
-
-    BATCH = 64
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine.execution_options(immediate=True)
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
-        self._thread.start()
-
-    def submit(self, fn: Callable[[WriteTx], Any]) -> Future[_Result]:
-        job = _Job(fn)
-        self._jobs.put(job)
-        return job.future
-
-    def close(self) -> None:
-        self._jobs.put(None)
-        self._thread.join(timeout=10)
-
-    def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            batch = [job]
-            while len(batch) < self.BATCH:
-                try:
-                    more = self._jobs.get_nowait()
-                except queue.Empty:
-                    break
-                if more is None:
-                    self._jobs.put(None)
-                    break
-                batch.append(more)
-            self._commit_together(batch)
-
-    def _commit_together(self, jobs: list[_Job]) -> None:
-        # A caller who was cancelled while he waited wants nothing any more.
-        batch = [job for job in jobs if job.future.set_running_or_notify_cancel()]
-        alone = len(batch) == 1
+def _write_side_by_side(keeper: Keeper, jobs: list[Job]) -> None:
+    """A turn of one of the threads that write to PostgreSQL."""
+    for job in jobs:
         try:
-            with self._engine.begin() as connection:
-                outcomes = [_run_one(connection, job, alone=alone) for job in batch]
+            job.done(_write_one(keeper, job))
         except BaseException as error:
-            for job in batch:
-                job.future.set_exception(_translated(error))
-            return
-        # Refusals, too, are told only now: they may follow from what a neighbour in the batch has
-        # written, and whoever hears of one will look for that.
-        for job, outcome in zip(batch, outcomes, strict=True):
-            if isinstance(outcome, BaseException):
-                job.future.set_exception(_translated(outcome))
-            else:
-                job.future.set_result(outcome)
+            job.failed(_translated(error))
 
 
-_Outcome = _Result | BaseException
+def _write_one(keeper: Keeper, job: Job) -> _Result:
+    for left in reversed(range(_TRIES)):
+        link, _ = keeper.link()
+        try:
+            link.begin_write()
+            tx = WriteTx(link)
+            result = job.run(tx)
+            link.commit()
+            return result, tx
+        except DBAPIError as error:
+            # A deadlock victim or a serialisation failure did nothing; the function reads all it
+            # needs inside, so running it again is the whole cure.
+            clashed = getattr(error.orig, "sqlstate", None) in ("40001", "40P01")
+            if not left or not (clashed or _was_gone(link, error)):
+                raise
+            if clashed:
+                metrics.transaction_retries.inc()
+        finally:
+            link.give_up()
+    raise AssertionError("unreachable")
 
 
-def _run_one(connection: Connection, job: _Job, *, alone: bool) -> _Outcome:
-    """Run a function in a savepoint; one that is alone in its transaction needs none."""
-    tx = WriteTx(connection)
-    if alone:
-        return job.fn(tx), tx
-    savepoint = connection.begin_nested()
+def _was_gone(link: Link, error: DBAPIError) -> bool:
+    """Whether the connection was lost while nobody used it: nothing was done on it yet."""
+    return bool(error.connection_invalidated) and not link.answered
+
+
+TOGETHER = 64
+"""How many transactions SQLite commits with one flush to the disk."""
+
+
+def _write_together(keeper: Keeper, jobs: list[Job]) -> None:
+    """A turn of the one thread that writes to SQLite."""
+    alone = len(jobs) == 1
+    link, _ = keeper.link()
     try:
-        result = job.fn(tx)
+        link.begin_write()
+        outcomes = [_run_one(link, job, alone=alone) for job in jobs]
+        link.commit()
     except BaseException as error:
-        savepoint.rollback()
+        for job in jobs:
+            job.failed(_translated(error))
+        return
+    finally:
+        link.give_up()
+    # Refusals, too, are told only now: they may follow from what a neighbour in the batch has
+    # written, and whoever hears of one will look for that.
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        if isinstance(outcome, BaseException):
+            job.failed(_translated(outcome))
+        else:
+            job.done(outcome)
+
+
+def _run_one(link: Link, job: Job, *, alone: bool) -> _Result | BaseException:
+    """Run a function in a savepoint; one that is alone in its transaction needs none."""
+    tx = WriteTx(link)
+    if alone:
+        return job.run(tx), tx
+    link.savepoint()
+    try:
+        result = job.run(tx)
+    except BaseException as error:
+        link.roll_back()
         return error
-    savepoint.commit()
+    link.release()
     return result, tx
 
 
-class _PooledWriter:
-    """Threads that write to PostgreSQL side by side."""
+def link_over(connection: Connection) -> Link:
+    """A link on a connection of an engine's, for those who look at a database without a store.
 
-    TRIES = 4
+    What is read over it is of one moment. The connection's owner begins and ends transactions.
+    """
+    link = _link(connection.connection.driver_connection)
+    link.stand_still()
+    return link
 
-    def __init__(self, engine: Engine, threads: int) -> None:
-        self._engine = engine
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="store-write")
 
-    def submit(self, fn: Callable[[WriteTx], Any]) -> Future[_Result]:
-        return self._pool.submit(self._transaction, fn)
+def _link(driver: Any) -> Link:
+    if isinstance(driver, sqlite3.Connection):
+        return SqliteLink(driver)
+    from breezeblock.store.postgresql_link import PostgresLink
 
-    def close(self) -> None:
-        self._pool.shutdown(wait=True)
+    return PostgresLink(driver)
 
-    def _transaction(self, fn: Callable[[WriteTx], Any]) -> _Result:
-        for left in reversed(range(self.TRIES)):
-            try:
-                with self._engine.begin() as connection:
-                    tx = WriteTx(connection)
-                    result = fn(tx)
-                return result, tx
-            except DBAPIError as error:
-                # A deadlock victim or a serialisation failure did nothing; `fn` reads all it
-                # needs inside, so running it again is the whole cure.
-                if left and getattr(error.orig, "sqlstate", None) in ("40001", "40P01"):
-                    metrics.transaction_retries.inc()
-                    continue
-                raise _translated(error) from error
-        raise AssertionError("unreachable")
+
+def _engine(url: str, threads: int) -> Engine:
+    """Whoever is on SQLite does without the modules for PostgreSQL: they take time and memory."""
+    if url.startswith("sqlite"):
+        return sqlite_engine(url)
+    from breezeblock.store.postgresql import pooled_engine
+
+    return pooled_engine(url, threads)
 
 
 class Store:
@@ -300,13 +325,14 @@ class Store:
         self.url = url
         self.is_sqlite = url.startswith("sqlite")
         self.on_commit: Callable[[list[Wake]], Awaitable[None]] | None = None
-        self._engine = _sqlite_engine(url) if self.is_sqlite else pooled_engine(url, threads)
-        self._writer: _SqliteWriter | _PooledWriter = (
-            _SqliteWriter(self._engine) if self.is_sqlite else _PooledWriter(self._engine, threads)
+        self._engine = _engine(url, threads)
+        self._writers = (
+            Workers("sqlite-writer", 1, self._open, _write_together, together=TOGETHER)
+            if self.is_sqlite
+            else Workers("store-write", threads, self._open, _write_side_by_side)
         )
-        self._readers = ThreadPoolExecutor(
-            4 if self.is_sqlite else threads, thread_name_prefix="store-read"
-        )
+        self._readers = Workers("store-read", 4 if self.is_sqlite else threads, self._open, _read)
+        self._box: Mailbox | None = None
 
     @property
     def engine(self) -> Engine:
@@ -319,7 +345,7 @@ class Store:
         Raises what `fn` raises (then nothing was written), or StoreUnavailable.
         """
         began = perf_counter()
-        result, tx = await asyncio.wrap_future(self._writer.submit(_in_context(fn)))
+        result, tx = await self._hand_over(fn, self._writers)
         metrics.writes.observe(perf_counter() - began)
         for tell in tx.told:
             tell()
@@ -330,67 +356,49 @@ class Store:
     async def read(self, fn: Callable[[ReadTx], T]) -> T:
         """Run `fn` on one consistent view of the database. Raises StoreUnavailable."""
         began = perf_counter()
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._readers, self._read, _in_context(fn))
+        found = await self._hand_over(fn, self._readers)
         metrics.reads.observe(perf_counter() - began)
-        return found
+        return found  # type: ignore[no-any-return]
 
-    def _read(self, fn: Callable[[ReadTx], T]) -> T:
-        try:
-            with self._engine.connect() as connection:
-                return fn(ReadTx(connection))
-        except DBAPIError as error:
-            raise _translated(error) from error
+    def _hand_over(self, fn: Callable[[Any], Any], workers: Workers) -> asyncio.Future[Any]:
+        loop = asyncio.get_running_loop()
+        if self._box is None or self._box.loop is not loop:
+            self._box = Mailbox(loop)
+        job = Job(fn, self._box)
+        workers.submit(job)
+        return job.future
+
+    def _open(self) -> Link:
+        """A connection of its own, set up as the engine's are."""
+        connection = self._engine.connect()
+        driver = connection.connection.driver_connection
+        connection.detach()  # from now on the link's alone
+        return _link(driver)
 
     def close(self) -> None:
-        self._writer.close()
-        self._readers.shutdown(wait=True)
+        self._writers.close()
+        self._readers.close()
         self._engine.dispose()
-
-
-def _in_context(fn: Callable[[Tx], T]) -> Callable[[Tx], T]:
-    """The function as part of the request or operation that calls us, on whatever thread."""
-    context = copy_context()
-    return lambda tx: context.run(fn, tx)
 
 
 def _translated(error: BaseException) -> BaseException:
     """A lost database becomes StoreUnavailable; everything else stays what it is."""
-    if isinstance(error, sa.exc.TimeoutError):
-        return StoreUnavailable("The database is busy: no connection became free in time.")
-    if isinstance(error, DBAPIError):
-        lost = error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
-        state = getattr(error.orig, "sqlstate", None)
-        if lost and state not in ("40001", "40P01"):
-            return StoreUnavailable("The database is not reachable at the moment.", _reason(error))
-        if state is not None and state[:2] in ("57", "08", "53"):
-            return StoreUnavailable("The database is not ready at the moment.", _reason(error))
+    if isinstance(error, DBAPIError) and (away := _away(error)) is not None:
+        away.__cause__ = error
+        return away
     return error
+
+
+def _away(error: DBAPIError) -> StoreUnavailable | None:
+    lost = error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)
+    state = getattr(error.orig, "sqlstate", None)
+    if lost and state not in ("40001", "40P01"):
+        return StoreUnavailable("The database is not reachable at the moment.", _reason(error))
+    if state is not None and state[:2] in ("57", "08", "53"):
+        return StoreUnavailable("The database is not ready at the moment.", _reason(error))
+    return None
 
 
 def _reason(error: DBAPIError) -> str:
     """What the driver says, in one line; it never repeats a password."""
     return " ".join(str(error.orig).split())
-
-
-def _sqlite_engine(url: str) -> Engine:
-    engine = sa.create_engine(url, pool_size=8, max_overflow=4, hide_parameters=True)
-
-    @event.listens_for(engine, "connect")
-    def _prepare(connection: Any, _record: Any) -> None:
-        # SQLAlchemy opens transactions itself (below): the driver's own guessing is turned off.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode=WAL")
-        # FULL: a commit is on the disk before the client hears of it, also when the power fails.
-        cursor.execute("PRAGMA synchronous=FULL")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.execute("PRAGMA busy_timeout=10000")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        immediate = connection.get_execution_options().get("immediate")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
-
-    return engine

@@ -24,7 +24,7 @@ from breezeblock.model.invariants.operations import WAITS
 from breezeblock.model.invariants.servers import SeenAttachment, SeenGuest, Surroundings
 from breezeblock.store import facts, server_facts
 from breezeblock.store.clock import db_now
-from breezeblock.store.store import ReadTx
+from breezeblock.store.store import ReadTx, link_over
 from breezeblock.store.tables import OPEN, operations
 from tests.crash.chaos.observer import snapshot_engine
 from tests.crash.chaos.owner import Owner
@@ -65,7 +65,7 @@ def _due(urls: dict[str, str]) -> list[tuple[str, str, str]]:
 def check_invariants(stage: Stage, tally: Tally) -> None:
     """The rows, and the backend's own word for what it holds."""
     with snapshot_engine(stage.urls["block storage"]).connect() as connection:
-        rows = facts.read(ReadTx(connection))
+        rows = facts.read(ReadTx(link_over(connection)))
     held = stage.driver().inventory()
     backend = stage.driver().config
     for found in check_quiet(rows, {f"{backend.host}@{backend.name}": held}):
@@ -92,10 +92,10 @@ async def check_servers(stage: Stage, tally: Tally) -> None:
     with snapshot_engine(stage.urls["block storage"]).connect() as connection:
         attachments = [
             SeenAttachment(one.id, one.volume_id, one.instance_uuid or "", one.host)
-            for one in facts.read(ReadTx(connection)).attachments
+            for one in facts.read(ReadTx(link_over(connection))).attachments
         ]
     with snapshot_engine(stage.urls["compute"]).connect() as connection:
-        rows = server_facts.read(ReadTx(connection))
+        rows = server_facts.read(ReadTx(link_over(connection)))
     for found in servers.check_quiet(rows, Surroundings({host}, guests, attachments)):
         tally.wrong(found.rule, found.subject, found.text)
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from breezeblock.model.invariants import check_live
 from breezeblock.store import facts
-from breezeblock.store.store import ReadTx
+from breezeblock.store.store import ReadTx, link_over
 from breezeblock.store.tables import OPEN, operations
 from tests.crash.chaos.tally import Tally
 
@@ -70,7 +70,7 @@ class Observer:
             for row in connection.execute(sa.select(operations).where(recent)):
                 self._compare(row)
             if everything:
-                for found in check_live(facts.read(ReadTx(connection)), {}):
+                for found in check_live(facts.read(ReadTx(link_over(connection))), {}):
                     self.tally.wrong(f"live {found.rule}", found.subject, found.text)
 
     def _compare(self, row: sa.Row[Any]) -> None:
@@ -104,7 +104,7 @@ def record(urls: dict[str, str]) -> Record:
     begun_again = 0
     for url in urls.values():
         with snapshot_engine(url).connect() as connection:
-            now = ReadTx(connection).clock()
+            now = ReadTx(link_over(connection)).clock()
             for row in connection.execute(sa.select(operations)):
                 workflows[row.workflow] += 1
                 if row.workflow in PLANNED:

@@ -14,7 +14,7 @@ from rich.console import Console
 from breezeblock.cli.operations import show
 from breezeblock.model.operation import Operation
 from breezeblock.store import operations
-from breezeblock.store.store import ReadTx
+from breezeblock.store.store import ReadTx, link_over
 from tests.crash.chaos.observer import Record, snapshot_engine
 from tests.crash.chaos.tally import Problem, Tally
 
@@ -102,7 +102,9 @@ def _operations_on(resource: str, urls: Mapping[str, str]) -> list[Operation]:
     found = []
     for url in urls.values():
         with snapshot_engine(url).connect() as connection:
-            found += operations.touching(ReadTx(connection), resource) if resource else []
+            found += (
+                operations.touching(ReadTx(link_over(connection)), resource) if resource else []
+            )
     return sorted(found, key=lambda one: one.opened_at)
 
 

@@ -1,0 +1,104 @@
+"""Links with a SQLite database: a file that this process shares with the others of its machine."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+
+from breezeblock.store.links import Answer, Link, loads
+from breezeblock.store.statements import Statements
+
+PREPARED = 512
+"""How many statements a connection keeps prepared."""
+
+
+class SqliteLink(Link):
+    """See Link. `connection` begins no transaction by itself."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.statements = statements()
+        self._connection = connection
+
+    def ask(self, text: str, values: Sequence[Any], *, first: bool = False) -> Answer:
+        try:
+            cursor = self._connection.execute(text, values)
+            if (described := cursor.description) is None:
+                return Answer((), cursor.rowcount, tuple)
+            rows = cursor.fetchmany(1) if first else cursor.fetchall()
+            answer = Answer(rows, cursor.rowcount, lambda: [(one[0], None) for one in described])
+            if first:
+                cursor.close()
+        except sqlite3.Error as error:
+            raise self.translated(error, text) from error
+        return answer
+
+    def tell(self, text: str, values: Sequence[Any]) -> None:
+        self.ask(text, values)
+
+    def settle(self) -> None:
+        """Whatever was told was done at once."""
+
+    def begin_read(self) -> None:
+        self.ask("BEGIN", ())
+
+    def stand_still(self) -> None:
+        """A transaction of SQLite always does."""
+
+    def begin_write(self) -> None:
+        self.ask("BEGIN IMMEDIATE", ())
+
+    def commit(self) -> None:
+        self.ask("COMMIT", ())
+
+    def give_up(self) -> None:
+        if self._connection.in_transaction:
+            self.ask("ROLLBACK", ())
+
+    def usable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+@cache
+def statements() -> Statements:
+    """Those that are written for SQLite: compiled once for all databases."""
+    return Statements(SQLiteDialect_pysqlite(dbapi=sqlite3, json_deserializer=loads))
+
+
+def sqlite_engine(url: str) -> Engine:
+    """An engine whose connections begin no transaction but those they are told to."""
+    engine = sa.create_engine(
+        url,
+        pool_size=8,
+        max_overflow=4,
+        hide_parameters=True,
+        json_deserializer=loads,
+        connect_args={"cached_statements": PREPARED},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        # SQLAlchemy opens transactions itself (below): the driver's own guessing is turned off.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        # FULL: a commit is on the disk before the client hears of it, also when the power fails.
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute("PRAGMA busy_timeout=10000")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        immediate = connection.get_execution_options().get("immediate")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    return engine
