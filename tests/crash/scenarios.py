@@ -55,7 +55,8 @@ class Scenario:
     those of several requests, or transactions, that were cut short, `undone` those after the client
     has taken it back. `patience`: for how many seconds the end is waited for. `loses`: somebody may
     have kept what is deleted all the same, when its deletion was under way at the backend and the
-    worker was frozen in it, or the backend could not be asked: that it is missing is reported.
+    worker was frozen in it, or the backend could not be asked: that it is missing is reported. So
+    it is when he says that something is there which was being made.
     """
 
     name: str
@@ -701,6 +702,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         good={"available", "error"},
         before="none",
         patience=CHECK_PATIENCE,
+        loses=True,  # cut short before the backend had made it
     ),
     Scenario(
         "reset what is being deleted",

@@ -13,6 +13,7 @@ import random
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -26,7 +27,18 @@ from breezeblock.model.operation import Operation
 from breezeblock.operations.slots import Slots
 from breezeblock.operations.wakes import parse_wake, send_wakes
 from breezeblock.operations.workers import worker_lives, worker_name
-from breezeblock.operations.workflow import Again, Done, Failed, Next, Outcome, Registry, Run
+from breezeblock.operations.workflow import (
+    Again,
+    Deciding,
+    Done,
+    Failed,
+    Looking,
+    Next,
+    Outcome,
+    Registry,
+    Run,
+    Step,
+)
 from breezeblock.store import operations
 from breezeblock.store.operations import Fenced
 from breezeblock.store.store import Store, StoreUnavailable, Wake, WriteTx
@@ -49,6 +61,32 @@ or into None when it is not one that a door raises."""
 
 class _OfAnotherRelease(Exception):
     """A step that this code does not have: whoever has it will take it."""
+
+
+_Recorded = tuple[Outcome, dict[str, Any]]
+"""What a step has come to, and what the trail says of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """An operation that this worker has, and what its step has done while it was taken: it has
+    `found` something, or is `recorded` already; or it has `failed` there."""
+
+    held: Operation
+    found: Any = None
+    recorded: _Recorded | None = None
+    failed: Exception | None = None
+
+
+async def _act(step: Step, run: Run[Any], found: Any) -> Outcome:
+    """Make what a step does outside the transaction that took it."""
+    match step:
+        case Looking():
+            return await step.act(run, found)
+        case Deciding():
+            raise AssertionError(f"{step.__name__} is made where it is taken")
+        case _:
+            return await step(run)
 
 
 class Engine:
@@ -154,21 +192,25 @@ class Engine:
         self._runs.add(task)
         self._idle.clear()
         try:
-            await self._claim_and_step(operation_id, queue)
+            await self._take_and_step(operation_id, queue)
         finally:
             self._runs.discard(task)
             if not self._runs:
                 self._idle.set()
 
-    async def _claim_and_step(self, operation_id: str, queue: str) -> None:
+    async def _take_and_step(self, operation_id: str, queue: str) -> None:
         try:
-            held = await self.store.write(lambda tx: self._claim(tx, operation_id, queue))
-            if held is None:
+            taken = await self._take(operation_id, queue)
+            if taken is None:
                 return
+            if taken.recorded is not None:
+                self._ended_step(taken.held, *taken.recorded)
+                return
+            held = taken.held
             self._held[held.id] = held.epoch
             with structlog.contextvars.bound_contextvars(**_ids(held)):
                 try:
-                    await self._step(held)
+                    await self._step(taken)
                 except Fenced:
                     await self._fenced(held)
                 finally:
@@ -181,13 +223,53 @@ class Engine:
             # The lease runs out and the step is repeated: effects bear that, and nothing is lost.
             log.warning("database away", operation=operation_id, error=error.in_full)
 
-    def _claim(self, tx: WriteTx, operation_id: str, queue: str) -> Operation | None:
+    async def _take(self, operation_id: str, queue: str) -> _Taken | None:
+        """Take the operation and do in the same transaction what its step can do there; None when
+        it is not free."""
+        try:
+            return await self.store.write(lambda tx: self._claim(tx, operation_id, queue))
+        except (StoreUnavailable, _OfAnotherRelease):
+            raise
+        except Exception as error:
+            # It was not taken, then. Taken by itself, the step can fail of it as of any other.
+            failed = error
+        return await self.store.write(lambda tx: self._claim(tx, operation_id, queue, failed))
+
+    def _claim(
+        self, tx: WriteTx, operation_id: str, queue: str, failed: Exception | None = None
+    ) -> _Taken | None:
         """While a cloud is upgraded, newer processes put work on queues that we serve, too. Raises
         _OfAnotherRelease for what we do not know, and nothing is claimed."""
         held = operations.claim(tx, operation_id, queue, self.worker, self.lease)
-        if held is not None and not self.registry.knows(held.workflow, held.step):
+        if held is None:
+            return None
+        if not self.registry.knows(held.workflow, held.step):
             raise _OfAnotherRelease(f"{held.workflow}.{held.step}")
-        return held
+        if failed is not None:
+            return _Taken(held, failed=failed)
+        match self.registry[held.workflow].step(held.step):
+            case Looking(look):
+                return _Taken(held, found=look(tx, self._run_of(held)))
+            case Deciding(decide):
+                return _Taken(held, recorded=self._decide(tx, held, decide))
+        return _Taken(held)
+
+    def _decide(
+        self, tx: WriteTx, held: Operation, decide: Callable[[WriteTx, Run[Any]], Outcome]
+    ) -> _Recorded:
+        """Make and record a step in the transaction that has taken it."""
+        began = time.monotonic()
+        with structlog.contextvars.bound_contextvars(**_ids(held)), _traced(held) as span:
+            outcome = decide(tx, self._run_of(held))
+            entry = self._entry(held, began)
+            self._record(tx, held, outcome, entry)
+            if isinstance(outcome, Failed):
+                tracing.failed(span, outcome.failure.code)
+        return outcome, entry
+
+    def _run_of(self, held: Operation) -> Run[Any]:
+        data = msgspec.convert(held.data, self.registry[held.workflow].data)
+        return Run(held, data, self.doors)
 
     async def _fenced(self, held: Operation) -> None:
         """Another worker carries the work on, or it was cut short: our effect may have come late,
@@ -204,25 +286,33 @@ class Engine:
         except Exception:
             log.exception("what came too late was not told")
 
-    async def _step(self, held: Operation) -> None:
-        workflow = self.registry[held.workflow]
-        began = time.monotonic()
+    async def _step(self, taken: _Taken) -> None:
+        held, began = taken.held, time.monotonic()
         with _traced(held) as span:
-            outcome = await self._outcome(held)
-            seconds = round(time.monotonic() - began, 6)
-            entry = {
-                "step": held.step,
-                "queue": held.queue,
-                "worker": self.worker,
-                "seconds": seconds,
-                "epoch": held.epoch,
-            }
+            outcome = await self._outcome(taken)
+            entry = self._entry(held, began)
             outcome = await self._write(held, outcome, entry)
-            came_to = type(outcome).__name__
-            log.info("step", workflow=workflow.name, **entry, outcome=came_to)
-            metrics.step_seconds.labels(workflow.name, held.step, came_to.lower()).observe(seconds)
             if isinstance(outcome, Failed):
                 tracing.failed(span, outcome.failure.code)
+            self._ended_step(held, outcome, entry)
+
+    def _entry(self, held: Operation, began: float) -> dict[str, Any]:
+        """What the trail says of a step."""
+        return {
+            "step": held.step,
+            "queue": held.queue,
+            "worker": self.worker,
+            "seconds": round(time.monotonic() - began, 6),
+            "epoch": held.epoch,
+        }
+
+    def _ended_step(self, held: Operation, outcome: Outcome, entry: dict[str, Any]) -> None:
+        """Tell of a step that has been recorded, and have it made again when it is to be."""
+        came_to = type(outcome).__name__
+        ids = {"request_id": held.request_id, "operation": held.id}
+        log.info("step", workflow=held.workflow, **ids, **entry, outcome=came_to)
+        series = metrics.step_seconds.labels(held.workflow, held.step, came_to.lower())
+        series.observe(entry["seconds"])
         if isinstance(outcome, Again) and outcome.after > 0:
             self._spawn(self._wake_later(outcome.queue or held.queue, held.id, outcome.after))
 
@@ -242,11 +332,13 @@ class Engine:
             return failed
         return outcome
 
-    async def _outcome(self, held: Operation) -> Outcome:
+    async def _outcome(self, taken: _Taken) -> Outcome:
+        held = taken.held
         workflow = self.registry[held.workflow]
         try:
-            data = msgspec.convert(held.data, workflow.data)
-            return await workflow.step(held.step)(Run(held, data, self.doors))
+            if taken.failed is not None:
+                raise taken.failed
+            return await _act(workflow.step(held.step), self._run_of(held), taken.found)
         except (Fenced, StoreUnavailable):
             raise
         except Exception as error:

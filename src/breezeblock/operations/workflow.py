@@ -5,6 +5,10 @@ A step is an async function of a `Run`. It reads what it needs, makes its effect
 the outcome carries a function that does, and the engine runs it in the one transaction that also
 records the progress and checks the epoch (design, laws 2, 3 and 5). A step may run again after a
 crash, or late beside its successor: its effects must bear that.
+
+Two kinds of steps need fewer transactions than that. One that begins by reading (`Looking`) reads
+in the transaction that takes the work. One whose effects are all on the database (`Deciding`) is
+taken, made and recorded in a single transaction, and nobody ever sees a lease on it.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from typing import Any, Generic, TypeVar
 from breezeblock.model.errors import Failure
 from breezeblock.model.operation import Operation
 from breezeblock.store import operations
-from breezeblock.store.store import WriteTx
+from breezeblock.store.store import ReadTx, WriteTx
 
 D = TypeVar("D")
 
@@ -86,7 +90,39 @@ class Run(Generic[D]):
         await self.doors.store.write(lambda tx: operations.report(tx, self.operation, percent))
 
 
-Step = Callable[[Run[Any]], Awaitable[Outcome]]
+Act = Callable[[Run[Any]], Awaitable[Outcome]]
+
+
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """A step that begins by reading: `act` is given what `look` has found.
+
+    Between the two the work may have been taken over, as between any two effects of a step.
+    """
+
+    look: Callable[[ReadTx, Run[Any]], Any]
+    act: Callable[[Run[Any], Any], Awaitable[Outcome]]
+
+    @property
+    def __name__(self) -> str:
+        return self.act.__name__
+
+
+@dataclass(frozen=True, slots=True)
+class Deciding:
+    """A step that only reads the database and makes up its mind, on a thread of the store's.
+
+    It may be run several times before its outcome is recorded once.
+    """
+
+    decide: Callable[[ReadTx, Run[Any]], Outcome]
+
+    @property
+    def __name__(self) -> str:
+        return self.decide.__name__
+
+
+Step = Act | Looking | Deciding
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ touches no row, and `Fenced` tells the late worker that somebody else carries th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -79,9 +79,13 @@ def check_on(tx: ReadTx, resource_id: str) -> Operation | None:
     return _operation(row) if row else None
 
 
-def of_resource(tx: ReadTx, resource_id: str) -> list[Operation]:
-    """All operations that a resource ever had, oldest first."""
+def of_resource(
+    tx: ReadTx, resource_id: str, workflows: Collection[str] | None = None
+) -> list[Operation]:
+    """All operations that a resource ever had, or those of some workflows, oldest first."""
     statement = sa.select(operations).where(operations.c.resource_id == resource_id)
+    if workflows is not None:
+        statement = statement.where(operations.c.workflow.in_(sorted(workflows)))
     return [_operation(row) for row in tx.rows(statement.order_by(operations.c.opened_at))]
 
 

@@ -15,15 +15,15 @@ from breezeblock.model.errors import Failure, OverQuota
 from breezeblock.model.operation import Operation
 from breezeblock.model.snapshots import Snapshot
 from breezeblock.model.usage import of_snapshot
+from breezeblock.model.volumes import Volume
 from breezeblock.operations.submit import Caller
 from breezeblock.operations.submit import submit as submit_operation
-from breezeblock.operations.workflow import Done, Outcome, Run, Workflow
+from breezeblock.operations.workflow import Done, Looking, Outcome, Run, Workflow
 from breezeblock.store import messages, quotas, snapshots, volume_types, volumes
 from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.workflows import adoption
 from breezeblock.workflows.adoption import Data
-from breezeblock.workflows.create_snapshot import snapshot_and_volume
-from breezeblock.workflows.delete_snapshot import to_remove
+from breezeblock.workflows.create_snapshot import look
 from breezeblock.workflows.doors import SCHEDULER, as_driver_snapshot
 
 
@@ -38,20 +38,15 @@ def submit(tx: WriteTx, caller: Caller, snapshot: Snapshot, type_name: str, data
     return submit_operation(tx, WORKFLOW, caller, snapshot.id, data, SCHEDULER)
 
 
-async def check(run: Run[Data]) -> Outcome:
+async def check(run: Run[Data], found: tuple[Snapshot, Volume]) -> Outcome:
     """Ask the filters whether the volume's pool takes changes."""
-    _, volume = await run.doors.store.read(
-        lambda tx: snapshot_and_volume(tx, run.operation.resource_id)
-    )
+    _, volume = found
     names = {"id": volume.id, "size": volume.size, "display_name": volume.name}
     return await adoption.ask_filters(run, volume.host or "", names)
 
 
-async def adopt(run: Run[Data]) -> Outcome:
+async def adopt(run: Run[Data], found: tuple[Snapshot, Volume]) -> Outcome:
     """Let the driver make it ours."""
-    found = await run.doors.store.read(lambda tx: to_remove(tx, run.operation))
-    if found is None:
-        return Done(note="was cut short")
     snapshot, volume = found
     backend, wanted = volume.backend or "", as_driver_snapshot(snapshot, volume)
     size = await adoption.call_driver(run, backend, lambda driver: driver.adopt_snapshot, wanted)
@@ -66,11 +61,8 @@ async def adopt(run: Run[Data]) -> Outcome:
     )
 
 
-async def give_back(run: Run[Data]) -> Outcome:
+async def give_back(run: Run[Data], found: tuple[Snapshot, Volume]) -> Outcome:
     """Let the driver forget it again; the bytes stay as they were."""
-    found = await run.doors.store.read(lambda tx: to_remove(tx, run.operation))
-    if found is None:
-        return Done(note="was cut short")
     snapshot, volume = found
     gone = as_driver_snapshot(snapshot, volume)
     backend = volume.backend or ""
@@ -107,4 +99,10 @@ def _settle_failure(tx: WriteTx, operation: Operation, data: Data, failure: Fail
     adoption.sweep_up(tx, operation, data, volume.backend if volume else None)
 
 
-WORKFLOW = Workflow("adopt_snapshot", "snapshot", Data, (check, adopt, give_back), _settle_failure)
+WORKFLOW = Workflow(
+    "adopt_snapshot",
+    "snapshot",
+    Data,
+    (Looking(look, check), Looking(look, adopt), Looking(look, give_back)),
+    _settle_failure,
+)

@@ -25,16 +25,10 @@ from breezeblock.model.qos_specs import QosSpecs, for_driver, for_host
 from breezeblock.model.volumes import Volume
 from breezeblock.operations.submit import Caller
 from breezeblock.operations.submit import submit as submit_operation
-from breezeblock.operations.workflow import Done, Failed, Outcome, Run, Workflow
-from breezeblock.store import (
-    attachments,
-    messages,
-    operations,
-    qos_specs,
-    volume_types,
-    volumes,
-)
+from breezeblock.operations.workflow import Done, Failed, Looking, Outcome, Run, Workflow
+from breezeblock.store import attachments, messages, volumes, work
 from breezeblock.store.store import ReadTx, WriteTx
+from breezeblock.store.work import ToExport
 from breezeblock.workflows.doors import as_driver_volume, queue_of
 
 EXPORT = "export"
@@ -108,13 +102,11 @@ def open_again(tx: WriteTx, caller: Caller, volume: Volume, attachment: Attachme
     submit_operation(tx, WORKFLOW, caller, resource, data, queue_of(volume.host or ""))
 
 
-async def export(run: Run[Data]) -> Outcome:
+async def export(run: Run[Data], found: ToExport | None) -> Outcome:
     """Let the host in, and write down how it gets there."""
-    data = run.data
-    found = await run.doors.store.read(lambda tx: _to_export(tx, run))
     if found is None:
         return Failed(GONE)
-    volume, specs, qos = found
+    data, (volume, specs, qos) = run.data, found
     info: ConnectionInfo = await run.doors.call(
         volume.backend,
         lambda driver: driver.export,
@@ -147,17 +139,9 @@ def flat_connection_info(
     }
 
 
-def _to_export(tx: ReadTx, run: Run[Data]) -> tuple[Volume, dict[str, str], QosSpecs | None] | None:
-    """Nothing when the attachment is gone, or when the work was taken over from a worker that was
-    frozen: the host may have left by now (what he records is refused)."""
-    data = run.data
-    if attachments.find(tx, data.attachment_id) is None:
-        return None
-    if not operations.is_held(tx, run.operation):
-        return None
-    volume = volumes.get(tx, data.volume_id)
-    volume_type = volume_types.get(tx, volume.volume_type_id)
-    return volume, volume_type.extra_specs, qos_specs.of_type(tx, volume_type.id)
+def _to_export(tx: ReadTx, run: Run[Data]) -> ToExport | None:
+    """Nothing when the attachment is gone."""
+    return work.to_export(tx, run.data.attachment_id)
 
 
 def _connected(tx: WriteTx, data: Data, info: dict[str, Any]) -> None:
@@ -201,4 +185,4 @@ def _settle_failure(tx: WriteTx, operation: Operation, data: Data, failure: Fail
     messages.tell(tx, events.ATTACH_FAILED, operation, failure.text)
 
 
-WORKFLOW = Workflow("attach_volume", EXPORT, Data, (export,), _settle_failure)
+WORKFLOW = Workflow("attach_volume", EXPORT, Data, (Looking(_to_export, export),), _settle_failure)

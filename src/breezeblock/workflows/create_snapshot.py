@@ -6,6 +6,8 @@ backend    freeze   the driver freezes the volume's content
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from breezeblock.drivers.base import StillWorking
@@ -17,8 +19,8 @@ from breezeblock.model.usage import of_snapshot
 from breezeblock.model.volumes import Volume
 from breezeblock.operations.submit import Caller
 from breezeblock.operations.submit import submit as submit_operation
-from breezeblock.operations.workflow import Again, Done, Outcome, Run, Workflow
-from breezeblock.store import messages, quotas, snapshots, volumes
+from breezeblock.operations.workflow import Again, Done, Looking, Outcome, Run, Workflow
+from breezeblock.store import messages, quotas, snapshots, work
 from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.workflows.doors import as_driver_snapshot, queue_of
 
@@ -44,11 +46,9 @@ def submit(
     return submit_operation(tx, WORKFLOW, caller, snapshot.id, Data(), queue_of(volume.host or ""))
 
 
-async def freeze(run: Run[Data]) -> Outcome:
+async def freeze(run: Run[Data], found: tuple[Snapshot, Volume]) -> Outcome:
     """Let the driver freeze the content; a repetition finds what is frozen already."""
-    snapshot, volume = await run.doors.store.read(
-        lambda tx: snapshot_and_volume(tx, run.operation.resource_id)
-    )
+    snapshot, volume = found
     frozen = as_driver_snapshot(snapshot, volume)
     try:
         await run.doors.call(volume.backend, lambda driver: driver.snapshot, frozen)
@@ -66,10 +66,9 @@ async def freeze(run: Run[Data]) -> Outcome:
     )
 
 
-def snapshot_and_volume(tx: ReadTx, snapshot_id: str) -> tuple[Snapshot, Volume]:
-    """Both rows. Raises NotFound."""
-    snapshot = snapshots.get(tx, snapshot_id)
-    return snapshot, volumes.get(tx, snapshot.volume_id)
+def look(tx: ReadTx, run: Run[Any]) -> tuple[Snapshot, Volume]:
+    """The snapshot that an operation is on, and its volume. Raises NotFound."""
+    return work.snapshot_and_volume(tx, run.operation.resource_id)
 
 
 def _show(tx: WriteTx, snapshot_id: str, progress: int) -> None:
@@ -85,4 +84,4 @@ def _settle_failure(tx: WriteTx, operation: Operation, _data: Data, failure: Fai
     messages.tell(tx, events.SNAPSHOT_FAILED, operation, failure.text)
 
 
-WORKFLOW = Workflow("create_snapshot", "snapshot", Data, (freeze,), _settle_failure)
+WORKFLOW = Workflow("create_snapshot", "snapshot", Data, (Looking(look, freeze),), _settle_failure)

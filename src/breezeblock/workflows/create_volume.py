@@ -11,7 +11,7 @@ says why. Retries are safe because the driver names what it makes by the volume'
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import structlog
@@ -27,13 +27,23 @@ from breezeblock.model.volumes import Volume
 from breezeblock.operations.explain import of_driver
 from breezeblock.operations.submit import Caller
 from breezeblock.operations.submit import submit as submit_operation
-from breezeblock.operations.workflow import Again, Done, Failed, Next, Outcome, Run, Workflow
+from breezeblock.operations.workflow import (
+    Again,
+    Deciding,
+    Done,
+    Failed,
+    Looking,
+    Next,
+    Outcome,
+    Run,
+    Workflow,
+)
 from breezeblock.scheduler.ranking import rank
 from breezeblock.scheduler.request import Request, hinted_volumes
-from breezeblock.store import attachments, messages, qos_specs, quotas, services, snapshots, volumes
+from breezeblock.store import attachments, messages, quotas, snapshots, volumes, work
 from breezeblock.store.operations import Fenced
-from breezeblock.store.services import VOLUME
 from breezeblock.store.store import ReadTx, StoreUnavailable, WriteTx
+from breezeblock.store.work import ToBuild
 from breezeblock.workflows import sweep_backend
 from breezeblock.workflows.doors import SCHEDULER, as_driver_snapshot, as_driver_volume, queue_of
 from breezeblock.workflows.from_image import Filling
@@ -95,10 +105,10 @@ def submit(tx: WriteTx, caller: Caller, volume: Volume, data: Data, limits: dict
     return submit_operation(tx, WORKFLOW, caller, volume.id, data, SCHEDULER)
 
 
-async def schedule(run: Run[Data]) -> Outcome:
+def schedule(tx: ReadTx, run: Run[Data]) -> Outcome:
     """Rank the pools; without one that fits, say for each why not."""
     data = run.data
-    volume, located = await run.doors.store.read(lambda tx: _to_place(tx, run.operation, data))
+    volume = volumes.find(tx, run.operation.resource_id)
     if volume is None:
         return Failed(_gone())
     request = Request(
@@ -108,10 +118,10 @@ async def schedule(run: Run[Data]) -> Outcome:
         hints=data.hints,
         availability_zones=data.availability_zones,
         only=(data.origin.pool or None) if data.origin else None,
-        locations=located,
+        locations=volumes.locations(tx, hinted_volumes(data.hints), run.operation.project_id),
     )
     chosen = run.doors.scheduling
-    ranking = rank(await run.doors.pools.pools(), request, chosen.filters, chosen.weighers)
+    ranking = rank(run.doors.pools.seen(tx), request, chosen.filters, chosen.weighers)
     data = msgspec.structs.replace(
         data,
         candidates=tuple(one.pool for one in ranking.candidates[: chosen.max_candidates]),
@@ -140,30 +150,37 @@ async def schedule(run: Run[Data]) -> Outcome:
     )
 
 
-async def build(run: Run[Data]) -> Outcome:
+async def build(run: Run[Data], found: tuple[ToBuild, Source] | None) -> Outcome:
     """Let the driver of the present candidate make the volume; when it cannot, go to the next."""
-    data = run.data
-    volume, source, qos = await run.doors.store.read(lambda tx: _to_build(tx, run.operation, data))
-    if volume is None:
+    if found is None:
         return Failed(_gone())
-    wanted = as_driver_volume(volume, extra_specs=data.extra_specs, qos=qos, pool=data.pool)
+    data, ((volume, qos, service_id), source) = run.data, found
+    wanted = as_driver_volume(
+        volume, extra_specs=data.extra_specs, qos=for_driver(qos), pool=data.pool
+    )
+    make = _Making(run, volume, wanted, service_id)
     if data.origin is None or data.origin.kind != "image":
-        return await _make(run, volume, wanted, source)
+        return await _make(make, source)
     if volume.status == "creating":
         return Again(data=data, settle=lambda tx: _begin_download(tx, volume.id))
     filling = Filling(run)
     async with filling.image(data.origin.id, volume.size, data.origin.said) as image:
-        return await _make(run, volume, wanted, image, filling)
+        return await _make(make, image, filling)
 
 
-async def _make(
-    run: Run[Data],
-    volume: Volume,
-    wanted: DriverVolume,
-    source: Source,
-    filling: Filling | None = None,
-) -> Outcome:
+class _Making(NamedTuple):
+    """What is made: the volume as the database has it and as the driver shall make it, and the
+    service that will hold it."""
+
+    run: Run[Data]
+    volume: Volume
+    wanted: DriverVolume
+    service_id: str | None
+
+
+async def _make(make: _Making, source: Source, filling: Filling | None = None) -> Outcome:
     """Call the driver. While it is filled from an image (`filling`) this waits for its end."""
+    run, volume, wanted, service_id = make
     data = run.data
     backend = data.pool.partition("#")[0]
 
@@ -185,7 +202,7 @@ async def _make(
     zone = run.doors.backends[backend].availability_zone
     return Done(
         result={"host": data.pool},
-        settle=lambda tx: _made(tx, volume, data.pool, zone),
+        settle=lambda tx: _made(tx, volume, data.pool, zone, service_id),
         note=f"made by {data.pool}",
     )
 
@@ -239,18 +256,11 @@ def _stranded(run: Run[Data]) -> Outcome | None:
 # -- transactions -----------------------------------------------------------------------------
 
 
-def _to_place(tx: ReadTx, operation: Operation, data: Data) -> tuple[Volume | None, dict[str, str]]:
-    located = volumes.locations(tx, hinted_volumes(data.hints), operation.project_id)
-    return volumes.find(tx, operation.resource_id), located
-
-
-def _to_build(
-    tx: ReadTx, operation: Operation, data: Data
-) -> tuple[Volume | None, Source, dict[str, str]]:
-    """The volume, what it starts from, and what its type's QoS specs ask of the backend."""
-    volume = volumes.find(tx, operation.resource_id)
-    qos = for_driver(qos_specs.of_type(tx, volume.volume_type_id)) if volume else {}
-    return volume, _source(tx, data.origin), qos
+def _to_build(tx: ReadTx, run: Run[Data]) -> tuple[ToBuild, Source] | None:
+    """The volume with what is to be known of it, and what it starts from."""
+    backend = run.data.pool.partition("#")[0]
+    found = work.to_build(tx, run.operation.resource_id, backend)
+    return (found, _source(tx, run.data.origin)) if found else None
 
 
 def _source(tx: ReadTx, origin: Origin | None) -> Source:
@@ -281,16 +291,14 @@ def _have_swept(tx: WriteTx, pool: str) -> None:
     sweep_backend.request(tx, pool.partition("#")[0], delay=sweep_backend.SETTLED)
 
 
-def _made(tx: WriteTx, volume: Volume, pool: str, zone: str) -> None:
-    backend = pool.partition("#")[0]
-    known = {one.host: one.id for one in services.all_services(tx, 0) if one.binary == VOLUME}
+def _made(tx: WriteTx, volume: Volume, pool: str, zone: str, service_id: str | None) -> None:
     volumes.transition(
         tx,
         volume.id,
         {"creating", "downloading"},
         "available",
         host=pool,
-        service_uuid=known.get(backend),
+        service_uuid=service_id,
         availability_zone=volume.availability_zone or zone,
     )
     if volume.status == "downloading":  # somebody may have reserved it meanwhile
@@ -321,5 +329,10 @@ def _gone() -> Failure:
 
 
 WORKFLOW = Workflow(
-    "create_volume", "volume", Data, (schedule, build), _settle_failure, stranded=_stranded
+    "create_volume",
+    "volume",
+    Data,
+    (Deciding(schedule), Looking(_to_build, build)),
+    _settle_failure,
+    stranded=_stranded,
 )

@@ -19,11 +19,17 @@ from breezeblock.model.usage import of_snapshot
 from breezeblock.model.volumes import Volume
 from breezeblock.operations.submit import Caller
 from breezeblock.operations.submit import submit as submit_operation
-from breezeblock.operations.workflow import Done, Outcome, Run, Workflow
-from breezeblock.store import messages, operations, quotas, snapshots, volume_types, volumes
+from breezeblock.operations.workflow import Done, Looking, Outcome, Run, Workflow
+from breezeblock.store import (
+    messages,
+    operations,
+    quotas,
+    snapshots,
+    volume_types,
+    volumes,
+)
 from breezeblock.store.store import ReadTx, WriteTx
-from breezeblock.workflows import adopted
-from breezeblock.workflows.create_snapshot import snapshot_and_volume
+from breezeblock.workflows import adopted, create_snapshot
 from breezeblock.workflows.doors import as_driver_snapshot, queue_of
 
 
@@ -43,20 +49,15 @@ def submit(tx: WriteTx, caller: Caller, snapshot: Snapshot, *, force: bool = Fal
     return submit_operation(tx, WORKFLOW, caller, snapshot.id, Data(), queue_of(volume.host or ""))
 
 
-async def remove(run: Run[Data]) -> Outcome:
+async def remove(run: Run[Data], found: tuple[Snapshot, Volume, bool]) -> Outcome:
     """Remove the snapshot from the backend; what is gone already is fine."""
-    found = await run.doors.store.read(lambda tx: to_remove(tx, run.operation))
-    if found is None:
-        return Done(note="was cut short")
-    snapshot, volume = found
-    await take_away(run, snapshot, volume)
+    snapshot, volume, keep = found
+    await take_away(run, snapshot, volume, keep=keep)
     return Done(settle=lambda tx: forget(tx, snapshot))
 
 
-async def take_away(run: Run[Any], snapshot: Snapshot, volume: Volume) -> None:
-    """Have the backend remove it; what was not adopted to the end is the operator's, and stays."""
-    known = await run.doors.store.read(lambda tx: operations.of_resource(tx, snapshot.id))
-    keep = adopted.was_begun(known) and not adopted.was_finished(known)
+async def take_away(run: Run[Any], snapshot: Snapshot, volume: Volume, *, keep: bool) -> None:
+    """Have the backend remove it, or let go of it: `keep` is `stays_the_operators`."""
     await run.doors.call(
         volume.backend,
         lambda driver: driver.release_snapshot if keep else driver.delete_snapshot,
@@ -64,10 +65,15 @@ async def take_away(run: Run[Any], snapshot: Snapshot, volume: Volume) -> None:
     )
 
 
-def to_remove(tx: ReadTx, held: Operation) -> tuple[Snapshot, Volume] | None:
-    """Nothing when the work was cut short while its worker was frozen: an administrator may have
-    kept the snapshot (what the worker records is refused)."""
-    return snapshot_and_volume(tx, held.resource_id) if operations.is_held(tx, held) else None
+def _to_remove(tx: ReadTx, run: Run[Data]) -> tuple[Snapshot, Volume, bool]:
+    snapshot, volume = create_snapshot.look(tx, run)
+    return snapshot, volume, stays_the_operators(tx, snapshot.id)
+
+
+def stays_the_operators(tx: ReadTx, snapshot_id: str) -> bool:
+    """Whether it was not adopted to the end: it is none of ours to remove then."""
+    known = operations.of_resource(tx, snapshot_id, adopted.ADOPTIONS)
+    return adopted.was_begun(known) and not adopted.was_finished(known)
 
 
 def forget(tx: WriteTx, snapshot: Snapshot) -> None:
@@ -83,4 +89,6 @@ def _settle_failure(tx: WriteTx, operation: Operation, _data: Data, failure: Fai
     messages.tell(tx, events.SNAPSHOT_DELETE_FAILED, operation, failure.text)
 
 
-WORKFLOW = Workflow("delete_snapshot", "snapshot", Data, (remove,), _settle_failure)
+WORKFLOW = Workflow(
+    "delete_snapshot", "snapshot", Data, (Looking(_to_remove, remove),), _settle_failure
+)

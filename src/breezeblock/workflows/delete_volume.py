@@ -20,11 +20,10 @@ from breezeblock.model.usage import of_snapshot, of_volume
 from breezeblock.model.volumes import Volume
 from breezeblock.operations.submit import Caller
 from breezeblock.operations.submit import submit as submit_operation
-from breezeblock.operations.workflow import Done, Outcome, Run, Workflow
+from breezeblock.operations.workflow import Done, Looking, Outcome, Run, Workflow
 from breezeblock.store import (
     attachments,
     messages,
-    operations,
     quotas,
     snapshots,
     transfers,
@@ -72,15 +71,14 @@ def _check_cascade(snapshot: Snapshot, volume: Volume, *, force: bool) -> None:
     snapshot_rules.check_delete(snapshot, force=force)
 
 
-async def remove(run: Run[Data]) -> Outcome:
+async def remove(run: Run[Data], found: _Found | None) -> Outcome:
     """Remove snapshots and volume from the backend; what is gone already is fine."""
-    found = await run.doors.store.read(lambda tx: _to_remove(tx, run.operation))
     if found is None:
         return Done(note="was gone already")
     volume, owned = found
     backend = volume.backend or ""
-    for snapshot in owned:
-        await delete_snapshot.take_away(run, snapshot, volume)
+    for snapshot, keep in owned:
+        await delete_snapshot.take_away(run, snapshot, volume, keep=keep)
     await run.doors.call(
         backend,
         lambda driver: driver.release if volume.unadopted else driver.delete,
@@ -89,11 +87,16 @@ async def remove(run: Run[Data]) -> Outcome:
     return Done(settle=lambda tx: forget(tx, volume))
 
 
-def _to_remove(tx: ReadTx, held: Operation) -> tuple[Volume, list[Snapshot]] | None:
-    """Nothing, too, when the deletion was cut short while its worker was frozen: an administrator
-    may have kept the volume (what the worker records is refused)."""
-    volume = volumes.find(tx, held.resource_id) if operations.is_held(tx, held) else None
-    return (volume, snapshots.of_volume(tx, volume.id)) if volume else None
+_Found = tuple[Volume, list[tuple[Snapshot, bool]]]
+"""The volume, and its snapshots with whether each stays the operator's."""
+
+
+def _to_remove(tx: ReadTx, run: Run[Data]) -> _Found | None:
+    volume = volumes.find(tx, run.operation.resource_id)
+    if volume is None:
+        return None
+    owned = snapshots.of_volume(tx, volume.id)
+    return volume, [(one, delete_snapshot.stays_the_operators(tx, one.id)) for one in owned]
 
 
 def forget(tx: WriteTx, volume: Volume) -> None:
@@ -115,4 +118,6 @@ def _settle_failure(tx: WriteTx, operation: Operation, _data: Data, failure: Fai
     messages.tell(tx, events.DELETE_FAILED, operation, failure.text)
 
 
-WORKFLOW = Workflow("delete_volume", "volume", Data, (remove,), _settle_failure)
+WORKFLOW = Workflow(
+    "delete_volume", "volume", Data, (Looking(_to_remove, remove),), _settle_failure
+)

@@ -21,7 +21,7 @@ from breezeblock.model.operation import Operation
 from breezeblock.model.volumes import Volume
 from breezeblock.operations.submit import Caller, nobody
 from breezeblock.operations.submit import submit as submit_operation
-from breezeblock.operations.workflow import Done, Outcome, Run, Workflow
+from breezeblock.operations.workflow import Done, Looking, Outcome, Run, Workflow
 from breezeblock.store import attachments, messages, operations, volumes
 from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.workflows.attach_volume import export_id
@@ -119,10 +119,9 @@ def leave_refused(
     # Otherwise somebody else's work decides whether that host stays in, and cleans up after it.
 
 
-async def unexport(run: Run[Data]) -> Outcome:
+async def unexport(run: Run[Data], found: tuple[Volume | None, bool]) -> Outcome:
     """Shut the host out unless another attachment still needs its export."""
-    data = run.data
-    volume, shared = await run.doors.store.read(lambda tx: _to_unexport(tx, run))
+    data, (volume, shared) = run.data, found
     if volume is not None and not shared:
         gone = as_driver_volume(volume)
         await run.doors.call(volume.backend, lambda driver: driver.unexport, gone, data.host)
@@ -133,14 +132,8 @@ async def unexport(run: Run[Data]) -> Outcome:
 
 
 def _to_unexport(tx: ReadTx, run: Run[Data]) -> tuple[Volume | None, bool]:
-    """The volume, and whether another attachment needs the export.
-
-    No volume when it is gone, or when the work was taken over from a worker that was frozen: the
-    host may be let in again by now (what he records is refused).
-    """
+    """The volume, if it is there, and whether another attachment needs the export."""
     data = run.data
-    if not operations.is_held(tx, run.operation):
-        return None, False
     others = [
         one
         for one in attachments.of_volume(tx, data.volume_id)
@@ -174,4 +167,6 @@ def _settle_failure(tx: WriteTx, operation: Operation, data: Data, failure: Fail
     messages.tell(tx, events.DETACH_FAILED, operation, failure.text)
 
 
-WORKFLOW = Workflow("detach_volume", "export", Data, (unexport,), _settle_failure)
+WORKFLOW = Workflow(
+    "detach_volume", "export", Data, (Looking(_to_unexport, unexport),), _settle_failure
+)

@@ -6,6 +6,7 @@ pool at once, the volume service refuses and the walk goes on (design, section 6
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -33,26 +34,33 @@ class PoolView:
         self._booked: list[tuple[str, int, float]] = []
         self._loaded_at = float("-inf")
         self._out: dict[str, OutOfUse] = {}
+        self._lock = threading.Lock()
 
     async def pools(self) -> list[Pool]:
         """The pools as of now. Raises StoreUnavailable."""
-        # Nothing is no view: at a start the first backend may report just after the first look.
-        if not self._pools or time.monotonic() - self._loaded_at > self.max_age:
-            await self._load()
-        out = await self.store.read(lambda tx: services.out_of_use(tx, self.down_time))
-        if out != self._out:
-            self._out = out
-            self._pools = {name: _as_told(one, out) for name, one in self._pools.items()}
-        return list(self._pools.values())
+        return await self.store.read(self.seen)
+
+    def seen(self, tx: ReadTx) -> list[Pool]:
+        """As `pools`, within a transaction; on whatever thread that is."""
+        with self._lock:
+            # Nothing is no view: at a start the first backend may report just after the first look.
+            if not self._pools or time.monotonic() - self._loaded_at > self.max_age:
+                self._load(tx)
+            out = services.out_of_use(tx, self.down_time)
+            if out != self._out:
+                self._out = out
+                self._pools = {name: _as_told(one, out) for name, one in self._pools.items()}
+            return list(self._pools.values())
 
     def book(self, pool: str, size: int) -> None:
         """Count a placement until the pool's next report does."""
-        self._booked.append((pool, size, self._reported.get(pool, 0.0)))
-        if pool in self._pools:
-            self._pools[pool] = self._pools[pool].booked(size)
+        with self._lock:
+            self._booked.append((pool, size, self._reported.get(pool, 0.0)))
+            if pool in self._pools:
+                self._pools[pool] = self._pools[pool].booked(size)
 
-    async def _load(self) -> None:
-        reports, known, placed = await self.store.read(self._read)
+    def _load(self, tx: ReadTx) -> None:
+        reports, known, placed = self._read(tx)
         by_host = {one.host: one for one in known if one.binary == "cinder-volume"}
         self._reported = {report.name: report.reported_at for report in reports}
         pools = {

@@ -22,7 +22,7 @@ from breezeblock.operations.submit import submit as submit_operation
 from breezeblock.operations.workflow import Again, Done, Outcome, Run, Workflow
 from breezeblock.store import messages, operations, snapshots, volumes
 from breezeblock.store.store import ReadTx, WriteTx
-from breezeblock.workflows.create_snapshot import snapshot_and_volume
+from breezeblock.store.work import snapshot_and_volume
 from breezeblock.workflows.doors import as_driver_snapshot, as_driver_volume, queue_of
 
 

@@ -13,12 +13,14 @@ from breezeblock.model import snapshots as rules
 from breezeblock.model.errors import Failure
 from breezeblock.model.operation import Operation
 from breezeblock.model.snapshots import Snapshot
+from breezeblock.model.volumes import Volume
 from breezeblock.operations.submit import Caller
 from breezeblock.operations.submit import submit as submit_operation
-from breezeblock.operations.workflow import Done, Outcome, Run, Workflow
+from breezeblock.operations.workflow import Done, Looking, Outcome, Run, Workflow
 from breezeblock.store import messages, snapshots, volumes
 from breezeblock.store.store import WriteTx
 from breezeblock.workflows import delete_snapshot
+from breezeblock.workflows.create_snapshot import look
 from breezeblock.workflows.doors import as_driver_snapshot, queue_of
 
 
@@ -37,11 +39,8 @@ def submit(tx: WriteTx, caller: Caller, snapshot: Snapshot) -> str:
     return submit_operation(tx, WORKFLOW, caller, snapshot.id, Data(), queue_of(volume.host or ""))
 
 
-async def release(run: Run[Data]) -> Outcome:
+async def release(run: Run[Data], found: tuple[Snapshot, Volume]) -> Outcome:
     """Let the driver forget the snapshot; one that it does not know any more is fine."""
-    found = await run.doors.store.read(lambda tx: delete_snapshot.to_remove(tx, run.operation))
-    if found is None:
-        return Done(note="was cut short")
     snapshot, volume = found
     frozen = as_driver_snapshot(snapshot, volume)
     await run.doors.call(volume.backend, lambda driver: driver.release_snapshot, frozen)
@@ -53,4 +52,6 @@ def _settle_failure(tx: WriteTx, operation: Operation, _data: Data, failure: Fai
     messages.tell(tx, events.SNAPSHOT_UNMANAGE_FAILED, operation, failure.text)
 
 
-WORKFLOW = Workflow("unmanage_snapshot", "snapshot", Data, (release,), _settle_failure)
+WORKFLOW = Workflow(
+    "unmanage_snapshot", "snapshot", Data, (Looking(look, release),), _settle_failure
+)

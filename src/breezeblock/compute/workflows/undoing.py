@@ -18,7 +18,7 @@ import structlog
 from breezeblock.compute.explain import explain, final
 from breezeblock.compute.pauses import pause_after
 from breezeblock.model.errors import Failure
-from breezeblock.operations.workflow import Again, Failed, Outcome, Run, Step
+from breezeblock.operations.workflow import Act, Again, Failed, Outcome, Run
 from breezeblock.store.store import StoreUnavailable
 
 log = structlog.get_logger()
@@ -38,10 +38,10 @@ class Undoable(msgspec.Struct, frozen=True, kw_only=True):
 
 def undoable(
     undo: Callable[[Run[Any]], Awaitable[None]], *, tries: int = TRIES
-) -> Callable[[Step], Step]:
+) -> Callable[[Act], Act]:
     """Mark a step: when it fails, `undo` runs until it succeeds, then the operation ends."""
 
-    def decorate(step: Step) -> Step:
+    def decorate(step: Act) -> Act:
         @functools.wraps(step)
         async def run_or_undo(run: Run[Any]) -> Outcome:
             if run.data.failure is not None:
