@@ -18,7 +18,8 @@ import httpx2
 import pytest
 import pytest_asyncio
 
-from breezeblock.auth.keystone import BLOCK_STORAGE, KeystoneAuth
+from breezeblock.auth.identity import BLOCK_STORAGE
+from breezeblock.auth.keystone import KeystoneAuth
 from breezeblock.auth.keystone_client import KeystoneClient
 from breezeblock.auth.policy import Policy
 from breezeblock.config import Keystone as Options

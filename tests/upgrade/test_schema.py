@@ -70,6 +70,21 @@ def narrowed(store: Store, migrations: Migrations) -> dict[str, list[str]]:
     return found
 
 
+def test_a_start_that_finds_the_newest_schema_knows_it_without_alembic(tmp_path: Path) -> None:
+    assert schema.newest() == TODAY.head
+    start = (
+        "import sys\n"
+        "from breezeblock.store import schema\n"
+        "from breezeblock.store.store import Store\n"
+        f"store = Store('sqlite:///{tmp_path}/new.sqlite')\n"
+        "ran = schema.upgrade(store)\n"
+        "store.close()\n"
+        "print(len(ran), 'alembic' in sys.modules)\n"
+    )
+    told = [subprocess.check_output([sys.executable, "-c", start], text=True) for _ in range(2)]
+    assert told == [f"{len(TODAY.revisions)} True\n", "0 False\n"]
+
+
 def test_every_migration_of_ours_only_expands(store: Store) -> None:
     found = narrowed(store, TODAY)
     assert set(found) == set(CONTRACTIONS), found

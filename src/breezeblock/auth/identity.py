@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+BLOCK_STORAGE = frozenset({"block-storage", "block-store", "volume", "volumev2", "volumev3"})
+COMPUTE = frozenset({"compute"})
+"""The names that a service may have in Keystone's catalog, and so in access rules."""
+
 IMPLIED = {
     "admin": ("manager", "member", "reader"),
     "manager": ("member", "reader"),

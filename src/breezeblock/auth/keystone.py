@@ -24,10 +24,6 @@ REFUSED = "The request you have made requires authentication."
 REFUSED_SECONDS = 10.0
 """How long a token that Keystone does not know is refused without asking again."""
 
-BLOCK_STORAGE = frozenset({"block-storage", "block-store", "volume", "volumev2", "volumev3"})
-COMPUTE = frozenset({"compute"})
-"""The names that a service may have in the catalog, and so in access rules."""
-
 _MAX_REMEMBERED = 10_000
 _WILDCARDS = re.compile(r"\*\*|\*|\{[^}]*\}")
 

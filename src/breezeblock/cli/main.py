@@ -1,4 +1,8 @@
-"""The command `breezeblock`. Each command is a file of its own; this one only gathers them."""
+"""The command `breezeblock`: what a shell, a container or systemd starts.
+
+`run` with plain options begins at once, because a cloud that restarts waits for it: it does without
+the modules that print help and progress bars. Everything else goes by `commands.py`.
+"""
 
 from __future__ import annotations
 
@@ -6,37 +10,43 @@ import os
 import select
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-import cyclopts
-
-from breezeblock import __version__
-from breezeblock.cli import (
-    config,
-    database,
-    demo,
-    doctor,
-    ontapsim,
-    operations,
-    password,
-    policy,
-    run,
-)
+from breezeblock.cli.run_options import plainly
 from breezeblock.config import ConfigError
 
-app = cyclopts.App(
-    name="breezeblock",
-    help="Block storage for clouds: speaks the OpenStack Block Storage API v3.",
-    version=__version__,
-)
-app.command(run.run)
-app.command(demo.demo)
-app.command(config.config)
-app.command(operations.trace)
-app.command(doctor.doctor)
-app.command(database.app)
-app.command(password.password)
-app.command(policy.policy)
-app.command(ontapsim.ontapsim)
+
+def app() -> None:
+    """Do what the command line says."""
+    arguments = sys.argv[1:]
+    options = plainly(arguments[1:]) if arguments[:1] == ["run"] else None
+    if options is None:
+        from breezeblock.cli.commands import commands
+
+        if not arguments or arguments[0].startswith("-"):
+            commands.resolved_commands()  # whoever asks what there is wants to read of each
+        commands()
+    else:
+        with _doing_without("rich"):
+            from breezeblock.cli.run import run
+        run(options)
+
+
+@contextmanager
+def _doing_without(package: str) -> Iterator[None]:
+    """What is imported here goes without a package that it would use for colours if it could.
+
+    structlog would draw tracebacks with rich: 80 modules, in a process that never does.
+    """
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[package]
 
 
 def main() -> None:

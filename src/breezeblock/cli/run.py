@@ -8,20 +8,19 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
 import msgspec
 import structlog
 import uvloop
-from cyclopts import Parameter
 
 from breezeblock.cli import logs
+from breezeblock.cli.run_options import RunOptions
 from breezeblock.cli.service_manager import ServiceManager
-from breezeblock.compute.guest_image import find_guest_image
 from breezeblock.config import Api, Config, ConfigError, load
-from breezeblock.services.process import Process
+from breezeblock.services.process import Process, resolve_roles
 from breezeblock.telemetry import tracing
-from breezeblock.web.connections import raise_descriptor_limit
+from breezeblock.web.descriptors import raise_descriptor_limit
 
 log = structlog.get_logger()
 
@@ -37,43 +36,19 @@ EXIT_SECONDS = 1.0
 S = TypeVar("S", bound=msgspec.Struct)
 
 
-def run(
-    *roles: str,
-    data: Path | None = None,
-    file: Annotated[Path | None, Parameter(name=["--config"], env_var="BREEZEBLOCK_CONFIG")] = None,
-    listen: str | None = None,
-    port: int | None = None,
-    compute_port: int | None = None,
-    log_level: str | None = None,
-) -> None:
-    """Run the service until SIGTERM or SIGINT; a second one ends it at once.
-
-    Parameters
-    ----------
-    roles
-        api, scheduler, volume, compute (compute-api and compute-agent); none means all.
-    data
-        Directory for databases, local volumes and guests.
-    file
-        Configuration file (TOML); `breezeblock config` prints all options.
-    listen
-        Address of both APIs.
-    port
-        Port of the block storage API.
-    compute_port
-        Port of the compute API.
-    log_level
-        debug, info, warning or error.
-    """
-    config = load(file)
-    api = {"listen": listen, "port": port}
-    compute = {"listen": listen, "port": compute_port}
+def run(options: RunOptions) -> None:
+    """Run the service until SIGTERM or SIGINT; a second one ends it at once."""
+    config = load(options.file)
+    roles = resolve_roles(options.roles)
+    api = {"listen": options.listen, "port": options.port}
+    compute = {"listen": options.listen, "port": options.compute_port}
+    guest = _demo_guest(config) if "compute-agent" in roles else {}
     config = _changed(
         config,
         api=_changed(config.api, **api),
-        compute=_changed(config.compute, **compute, **_demo_guest(config)),
-        data=str(data) if data else None,
-        log_level=log_level,
+        compute=_changed(config.compute, **compute, **guest),
+        data=str(options.data) if options.data else None,
+        log_level=options.log_level,
     )
     logs.set_up(config.log_level, config.log_format)
     logs.take_what_is_printed()
@@ -88,6 +63,8 @@ def run(
 
 def _demo_guest(config: Config) -> dict[str, str]:
     """The demo's guest for servers without a bootable volume, if `make demo` has made it here."""
+    from breezeblock.compute.guest_image import find_guest_image
+
     image = None if config.compute.kernel else find_guest_image(GUEST_CACHE)
     return {"kernel": str(image.kernel), "initrd": str(image.initrd)} if image else {}
 

@@ -13,11 +13,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
-from oslo_utils.imageutils import format_inspector as oslo
 
 from breezeblock.images import qemu_img
+
+if TYPE_CHECKING:  # each function that looks into a file imports it: most processes never do
+    from oslo_utils.imageutils import format_inspector as oslo
 
 GIB = 1 << 30
 
@@ -109,6 +112,8 @@ def _of_container(path: Path, disk_format: str) -> Inspected:
 
 
 def _checked_size(path: Path, disk_format: str) -> int | None:
+    from oslo_utils.imageutils import format_inspector as oslo
+
     matches = _matches(path)
     found = {str(one): one for one in matches}
     if set(found) != {disk_format}:
@@ -129,6 +134,8 @@ def _checked_size(path: Path, disk_format: str) -> int | None:
 
 def _matches(path: Path) -> list[oslo.FileInspector]:
     """Every format that the file could be; `raw` only when it is no other."""
+    from oslo_utils.imageutils import format_inspector as oslo
+
     with path.open("rb") as file:
         wrapper = oslo.InspectWrapper(file)
         while wrapper.read(_CHUNK):
@@ -140,6 +147,8 @@ def _matches(path: Path) -> list[oslo.FileInspector]:
 
 def _quietly(size: Callable[[], int]) -> int | None:
     """A size out of a header that may be damaged."""
+    from oslo_utils.imageutils import format_inspector as oslo
+
     try:
         return size() or None
     except (ValueError, LookupError, TypeError, struct.error, oslo.ImageFormatError):

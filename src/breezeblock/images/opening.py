@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import httpx2
-
-from breezeblock.auth.keystone_client import ServiceToken
 from breezeblock.config import Config
 from breezeblock.images.base import ImageService
 from breezeblock.images.folder import Folder
-from breezeblock.images.glance import FixedToken, Glance
 from breezeblock.images.scratch import Scratch
 from breezeblock.images.staging import Staging
+
+if TYPE_CHECKING:
+    import httpx2
 
 
 def open_images(config: Config) -> ImageService:
@@ -20,6 +20,8 @@ def open_images(config: Config) -> ImageService:
     images = config.images
     if not images.endpoint:
         return Folder(Path(images.folder or config.data_dir / "images").absolute())
+    from breezeblock.images.glance import Glance  # not loaded where it is not used
+
     return Glance(images.endpoint, _own_identity(config))
 
 
@@ -30,6 +32,9 @@ def open_staging(config: Config, service: ImageService) -> Staging:
 
 
 def _own_identity(config: Config) -> httpx2.Auth | None:
+    from breezeblock.auth.keystone_client import ServiceToken
+    from breezeblock.images.glance import FixedToken
+
     if config.auth.strategy == "keystone":
         return ServiceToken(config.auth.keystone)
     return FixedToken(config.images.token) if config.images.token else None

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from typing import TYPE_CHECKING
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+if TYPE_CHECKING:  # 50 modules and a library of 10 MB, for answers that few processes ever keep
+    from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 _SALT, _NONCE = 16, bytes(12)
 
@@ -31,6 +32,8 @@ def seal(key: str, document: bytes) -> bytes:
 
 def unseal(key: str, sealed: bytes) -> bytes:
     """Raises ValueError when the key is another one, or the document was changed."""
+    from cryptography.exceptions import InvalidTag
+
     salt, content = sealed[:_SALT], sealed[_SALT:]
     try:
         return _cipher(key, salt).decrypt(_NONCE, content, None)
@@ -39,5 +42,7 @@ def unseal(key: str, sealed: bytes) -> bytes:
 
 
 def _cipher(key: str, salt: bytes) -> ChaCha20Poly1305:
+    from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
     secret = hashlib.blake2b(key.encode(), digest_size=32, salt=salt, person=b"seal").digest()
     return ChaCha20Poly1305(secret)

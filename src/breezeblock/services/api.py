@@ -10,11 +10,9 @@ from pathlib import Path
 from breezeblock.api.application import Application
 from breezeblock.api.routes import ROUTES
 from breezeblock.auth.authenticators import Authenticator, BasicAuth, NoAuth
-from breezeblock.auth.keystone import KeystoneAuth
 from breezeblock.auth.passwords import User
 from breezeblock.auth.policy import Policy
 from breezeblock.auth.rules import DEFAULTS as BLOCK_STORAGE_RULES
-from breezeblock.compute.api.policy import DEFAULTS as COMPUTE_RULES
 from breezeblock.config import Config, ConfigError
 from breezeblock.web.app import make_app
 from breezeblock.web.idempotency import Idempotency
@@ -52,6 +50,8 @@ def policy(config: Config, defaults: Mapping[str, str] = BLOCK_STORAGE_RULES) ->
     """The rules of one API, with the operator's own where there is a file. Raises ConfigError."""
     if not config.auth.policy_file:
         return Policy(defaults=defaults)
+    from breezeblock.compute.api.policy import DEFAULTS as COMPUTE_RULES
+
     others = {*BLOCK_STORAGE_RULES, *COMPUTE_RULES}
     try:
         return Policy(Path(config.auth.policy_file), defaults, others)
@@ -67,6 +67,8 @@ def authenticator(config: Config, service_types: frozenset[str]) -> Authenticato
     if config.auth.strategy == "none":
         return NoAuth()
     if config.auth.strategy == "keystone":
+        from breezeblock.auth.keystone import KeystoneAuth
+
         return KeystoneAuth(config.auth.keystone, service_types)
     users = (
         User(user.name, user.password.encode(), user.project_id, frozenset(user.roles))

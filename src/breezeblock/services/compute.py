@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from breezeblock.auth.authenticators import Authenticator
-from breezeblock.auth.keystone import COMPUTE
+from breezeblock.auth.identity import COMPUTE
 from breezeblock.compute.agent import Agent
 from breezeblock.compute.api.application import Application
 from breezeblock.compute.api.policy import DEFAULTS

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx2
 import structlog
 
-from breezeblock.auth.between_services import between_services
 from breezeblock.config import Config
 from breezeblock.model.errors import Unavailable
+
+if TYPE_CHECKING:
+    import httpx2
 
 log = structlog.get_logger()
 
@@ -55,6 +56,8 @@ class ComputeClient:
         Where no compute API listens there are no servers; that is believed where every caller is an
         administrator, no volume of another's is at stake. Raises Unavailable when it cannot say.
         """
+        import httpx2
+
         path = f"/servers/{server_id}/os-volume_attachments/{volume_id}"
         try:
             reply = await self._call("GET", path, ATTACHMENT_ID_VERSION)
@@ -78,6 +81,10 @@ class ComputeClient:
     async def _call(
         self, method: str, path: str, version: str, body: Any = None
     ) -> httpx2.Response:
+        import httpx2  # nobody asks in most processes
+
+        from breezeblock.auth.between_services import between_services
+
         if self._client is None:
             credentials = between_services(self._config)
             token = "" if credentials.for_client else credentials.token or "admin:admin"

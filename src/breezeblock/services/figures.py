@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from time import monotonic
+from typing import TYPE_CHECKING
 
 import structlog
 from prometheus_client import Metric
@@ -21,11 +22,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from breezeblock.bus.base import DEAD_LETTERS, Bus, BusUnavailable
-from breezeblock.services.volume import VolumeService
 from breezeblock.store import operations
 from breezeblock.store.operations import Tally
 from breezeblock.store.store import Store
 from breezeblock.telemetry import metrics
+
+if TYPE_CHECKING:
+    from breezeblock.services.volume import VolumeService
 
 PATIENCE = 2.0
 """Seconds that each part is given."""

@@ -1,7 +1,8 @@
 """One process: a store, a bus, and the roles that run in it.
 
 `breezeblock run` makes one with all roles; the same code with one role each is the spread-out
-deployment. Roles share nothing but store and bus, so that both shapes behave the same.
+deployment. Roles share nothing but store and bus, so that both shapes behave the same. What only
+one role needs is imported where that role starts: each process holds the modules of its roles.
 """
 
 from __future__ import annotations
@@ -9,40 +10,33 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import structlog
 
-from breezeblock.api.application import Application
-from breezeblock.auth.between_services import with_own_user
-from breezeblock.auth.keystone import BLOCK_STORAGE
 from breezeblock.bus import open_bus
 from breezeblock.bus.base import Bus
 from breezeblock.config import Config, ConfigError
 from breezeblock.drivers.backend import Backend
 from breezeblock.images.base import ImageService
-from breezeblock.images.opening import open_images, open_staging
-from breezeblock.images.packing import Packing
+from breezeblock.images.opening import open_images
 from breezeblock.model.errors import InvalidInput
 from breezeblock.model.ids import new_id
 from breezeblock.operations.engine import Engine
 from breezeblock.operations.explain import explain
 from breezeblock.operations.waiting import Waiter
 from breezeblock.operations.wakes import send_wakes
-from breezeblock.services.api import api_server, authenticator
 from breezeblock.services.compute_client import ComputeClient
 from breezeblock.services.figures import Figures, OpenOperations
-from breezeblock.services.monitoring import monitoring_server
 from breezeblock.services.readiness import DatabaseProbe, Readiness
-from breezeblock.services.scheduler import SchedulerService, scheduling
-from breezeblock.services.volume import VolumeService, open_backends
 from breezeblock.store import schema
 from breezeblock.store.store import Store, StoreUnavailable
-from breezeblock.web.server import HttpServer
-from breezeblock.workflows import sweep_backend
-from breezeblock.workflows.doors import Doors
-from breezeblock.workflows.pool_view import PoolView
-from breezeblock.workflows.registry import REGISTRY
+
+if TYPE_CHECKING:
+    from breezeblock.services.volume import VolumeService
+    from breezeblock.web.server import HttpServer
+    from breezeblock.workflows.doors import Doors
 
 log = structlog.get_logger()
 
@@ -75,12 +69,20 @@ def _open_bus(url: str) -> Bus:
         raise ConfigError(f"configuration: bus: {error}") from None
 
 
+def _with_own_user(config: Config, roles: tuple[str, ...]) -> Config:
+    if config.auth.strategy != "basic":
+        return config
+    from breezeblock.auth.between_services import with_own_user
+
+    return with_own_user(config, roles)
+
+
 class Process:
     """A running deployment, or a part of one. `start`, then `close`."""
 
     def __init__(self, config: Config, roles: Iterable[str]) -> None:
         self.roles = resolve_roles(roles)
-        self.config = with_own_user(config, self.roles)
+        self.config = _with_own_user(config, self.roles)
         if config.bus.startswith("memory:") and self._spread_out:
             raise ConfigError(
                 "bus = 'memory:' joins the roles of one process only; "
@@ -190,6 +192,8 @@ class Process:
         """First of all, so that it is there while others are waited for. Raises ConfigError."""
         told = self.config.monitoring
         if told.listen:
+            from breezeblock.services.monitoring import monitoring_server
+
             await self._serve("monitoring", monitoring_server(told, self.readiness, self.figures))
             log.info("monitoring", port=self.servers["monitoring"].port)
 
@@ -215,15 +219,17 @@ class Process:
         return store
 
     async def _start_block_storage(self) -> None:
+        from breezeblock.workflows import sweep_backend
+        from breezeblock.workflows.registry import REGISTRY
+
         config = self.config
         store = await self._open_store("database", config.database_url)
         await schema.ensure_default_type(store, config.default_volume_type)
-        backends: dict[str, Backend] = open_backends(config) if "volume" in self.roles else {}
         compute = ComputeClient(config)
         self.stack.push_async_callback(compute.close)
         images = open_images(config)
         self.stack.push_async_callback(images.close)
-        doors = await self._doors(store, backends, compute, images)
+        doors = await self._doors(store, compute, images)
         engine = Engine(
             store,
             self.bus,
@@ -236,56 +242,78 @@ class Process:
             overtaken=sweep_backend.overtaken,
         )
         if "volume" in self.roles:
-            self.volume = VolumeService(
-                store,
-                engine,
-                backends,
-                config.report_interval,
-                config.inventory_interval,
-                down_time=config.service_down_time,
-            )
-            self.figures.volume = self.volume
-            self.stack.push_async_callback(self.volume.close)  # after the steps that use drivers
+            self._prepare_volume(store, engine, doors.backends)
         await engine.start()
         self.stack.push_async_callback(engine.close)
         if self.volume is not None:
             await self.volume.start()
             self.stack.push_async_callback(self.volume.withdraw)
         if "scheduler" in self.roles:
-            self.figures.databases.append(OpenOperations(store))
-            scheduler = SchedulerService(store, engine, config)
-            await scheduler.start()
-            self.stack.push_async_callback(scheduler.close)
+            await self._start_scheduler(store, engine)
         # Before a backend is said to be away nothing is scheduled here any more.
         self.stack.push_async_callback(engine.leave)
         if "api" in self.roles:
-            waiter = Waiter(store, self.bus, f"api.{new_id()}")
-            await waiter.start()
-            callers = authenticator(config, BLOCK_STORAGE)
-            self.stack.push_async_callback(callers.close)
-            tools = Application(config, store, waiter, compute, images)
-            await self._serve("api", api_server(tools, callers, self.ready))
+            await self._start_api(store, compute, images)
 
-    async def _doors(
-        self,
-        store: Store,
-        backends: dict[str, Backend],
-        compute: ComputeClient,
-        images: ImageService,
-    ) -> Doors:
-        config, staging = self.config, open_staging(self.config, images)
-        if backends:
-            await asyncio.to_thread(staging.scratch.clear)
-        return Doors(
+    async def _doors(self, store: Store, compute: ComputeClient, images: ImageService) -> Doors:
+        """What the steps of this process's roles reach for."""
+        from breezeblock.workflows.doors import Doors
+
+        doors = Doors(store, servers=compute, images=images)
+        if "scheduler" in self.roles:
+            from breezeblock.services.scheduler import scheduling
+            from breezeblock.workflows.pool_view import PoolView
+
+            doors.pools = PoolView(store, down_time=self.config.service_down_time)
+            doors.scheduling = scheduling(self.config)
+        if "volume" in self.roles:
+            from breezeblock.images.opening import open_staging
+            from breezeblock.images.packing import Packing
+            from breezeblock.services.volume import open_backends
+
+            doors.backends = open_backends(self.config)
+            doors.staging = open_staging(self.config, images)
+            doors.packing = Packing(doors.staging.scratch)
+            if doors.backends:
+                await asyncio.to_thread(doors.staging.scratch.clear)
+        return doors
+
+    def _prepare_volume(
+        self, store: Store, engine: Engine, backends: Mapping[str, Backend]
+    ) -> None:
+        from breezeblock.services.volume import VolumeService
+
+        config = self.config
+        self.volume = VolumeService(
             store,
-            pools=PoolView(store, down_time=config.service_down_time),
-            scheduling=scheduling(config),
-            backends=backends,
-            servers=compute,
-            images=images,
-            staging=staging,
-            packing=Packing(staging.scratch),
+            engine,
+            backends,
+            config.report_interval,
+            config.inventory_interval,
+            down_time=config.service_down_time,
         )
+        self.figures.volume = self.volume
+        self.stack.push_async_callback(self.volume.close)  # after the steps that use drivers
+
+    async def _start_scheduler(self, store: Store, engine: Engine) -> None:
+        from breezeblock.services.scheduler import SchedulerService
+
+        self.figures.databases.append(OpenOperations(store))
+        scheduler = SchedulerService(store, engine, self.config)
+        await scheduler.start()
+        self.stack.push_async_callback(scheduler.close)
+
+    async def _start_api(self, store: Store, compute: ComputeClient, images: ImageService) -> None:
+        from breezeblock.api.application import Application
+        from breezeblock.auth.identity import BLOCK_STORAGE
+        from breezeblock.services.api import api_server, authenticator
+
+        waiter = Waiter(store, self.bus, f"api.{new_id()}")
+        await waiter.start()
+        callers = authenticator(self.config, BLOCK_STORAGE)
+        self.stack.push_async_callback(callers.close)
+        tools = Application(self.config, store, waiter, compute, images)
+        await self._serve("api", api_server(tools, callers, self.ready))
 
     async def _start_compute(self) -> None:
         from breezeblock.services.compute import start_compute

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -64,7 +64,7 @@ class VolumeService:
         self,
         store: Store,
         engine: Engine,
-        backends: dict[str, Backend],
+        backends: Mapping[str, Backend],
         report_interval: float,
         inventory_interval: float,
         *,

@@ -1,8 +1,9 @@
 """Bringing a database up to date: migrations, and the rows that must always be there.
 
 Called by every service at start. Several may start at once: the first one migrates, the others
-wait for it (an advisory lock on PostgreSQL, the write lock on SQLite). All pending migrations are
-one transaction: one that is cut short has changed nothing, and the next start runs it.
+wait for it (an advisory lock on PostgreSQL, the write lock on SQLite); one that finds nothing to do
+does not even load Alembic. All pending migrations are one transaction: one that is cut short has
+changed nothing, and the next start runs it.
 
 Old and new code share a database while a cloud is upgraded, and after a new version was taken back.
 So a migration only *expands* (columns that may be left out, tables, indexes); what no code uses any
@@ -23,9 +24,6 @@ from pathlib import Path
 
 import msgspec
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config as AlembicConfig
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
@@ -70,6 +68,9 @@ class Migrations:
     """The migrations that this code knows, oldest first."""
 
     def __init__(self, folders: Sequence[Path] = ()) -> None:
+        from alembic.config import Config as AlembicConfig
+        from alembic.script import ScriptDirectory
+
         self.config = AlembicConfig()
         self.config.set_main_option("script_location", str(MIGRATIONS))
         self.config.set_main_option("path_separator", "newline")
@@ -114,6 +115,8 @@ class Migrations:
 
     def run(self, connection: Connection, state: State) -> None:
         """Run what is pending, and write down who may use the schema now."""
+        from alembic import command
+
         self.config.attributes["connection"] = connection
         if state.revision is not None:
             command.stamp(self.config, state.revision)
@@ -145,9 +148,11 @@ def upgrade(
     as it is, where it allows that. Raises SchemaMismatch, or StoreUnavailable when the database is
     away.
     """
-    known = migrations or Migrations()
     if store.is_sqlite:
         _make_file(store)
+    if migrations is None and _is_of_this_code(store):
+        return ()
+    known = migrations or Migrations()
     try:
         with store.engine.execution_options(immediate=True).begin() as connection:
             if not store.is_sqlite:
@@ -164,6 +169,23 @@ def upgrade(
     except DBAPIError as error:
         # To wait and try again, as for one that is away, would not help.
         raise SchemaMismatch(f"the database refuses a migration: {_line(error)}") from error
+
+
+def newest() -> str:
+    """The newest migration of this code, by the names of their files, which begin with it."""
+    return max(file.name.partition("_")[0] for folder in FOLDERS for file in folder.glob("*_*.py"))
+
+
+def _is_of_this_code(store: Store) -> bool:
+    """Whether a database has exactly the schema that this code knows, as nearly every start finds.
+
+    One question, and no word about what else may be the case: that is for who knows migrations.
+    """
+    try:
+        with store.engine.connect() as connection:
+            return _only_row(connection, REVISION) == newest()
+    except DBAPIError:
+        return False
 
 
 def state(store: Store, migrations: Migrations | None = None) -> State:

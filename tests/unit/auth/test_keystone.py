@@ -13,7 +13,8 @@ import pytest
 import pytest_asyncio
 
 from breezeblock.auth.authenticators import Unauthenticated
-from breezeblock.auth.keystone import BLOCK_STORAGE, KeystoneAuth, covers
+from breezeblock.auth.identity import BLOCK_STORAGE
+from breezeblock.auth.keystone import KeystoneAuth, covers
 from breezeblock.auth.keystone_client import AccessRule, KeystoneClient
 from breezeblock.config import Keystone
 from breezeblock.model.errors import Unavailable

@@ -8,7 +8,7 @@ import pytest
 
 from breezeblock.cli.run import STOP_SECONDS
 from breezeblock.services.process import ROLES
-from breezeblock.web.connections import DESCRIPTORS
+from breezeblock.web.descriptors import DESCRIPTORS
 
 SYSTEMD = Path(__file__).parents[3] / "deploy" / "systemd"
 LEAVES_PROCESSES_BEHIND = {"volume", "compute-agent"}

@@ -8,8 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from breezeblock.auth.identity import Identity
-from breezeblock.auth.keystone import BLOCK_STORAGE
+from breezeblock.auth.identity import BLOCK_STORAGE, Identity
 from breezeblock.compute.api import policy as compute
 from breezeblock.config import Config, ConfigError, build
 from breezeblock.services.api import authenticator, check_listen, policy

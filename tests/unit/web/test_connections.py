@@ -7,11 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from breezeblock.web.connections import (
-    DESCRIPTORS,
-    Limits,
-    raise_descriptor_limit,
-)
+from breezeblock.web.connections import Limits
+from breezeblock.web.descriptors import DESCRIPTORS, raise_descriptor_limit
 
 FILES = resource.RLIMIT_NOFILE
 
@@ -31,7 +28,7 @@ def test_the_limit_is_raised_as_far_as_allowed_and_needed(hard: int) -> None:
 
 
 def test_a_limit_that_is_higher_is_left_alone(hard: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("breezeblock.web.connections.DESCRIPTORS", 500)
+    monkeypatch.setattr("breezeblock.web.descriptors.DESCRIPTORS", 500)
     raise_descriptor_limit()
     assert resource.getrlimit(FILES) == (600, hard)
 
