@@ -26,7 +26,7 @@ from breezeblock.store.statements import Columns, Statements
 PREPARED = 256
 """How many statements a connection keeps prepared in the database, or has seen once."""
 
-_CLOCK = "SELECT EXTRACT(EPOCH FROM clock_timestamp())::double precision"
+_CLOCK = b"SELECT EXTRACT(EPOCH FROM clock_timestamp())::double precision"
 
 
 class PostgresLink(Link):
@@ -42,7 +42,9 @@ class PostgresLink(Link):
         self._names: dict[tuple[str, Any], bytes | None] = {}
         self._waiting: list[tuple[str, Callable[[], None]]] = []
         """What goes out together with the next statement whose answer is wanted."""
+        self._has_clock = False
         self._prepared = 0
+        self._asks_clock = False
         self._begun = True
 
     def ask(self, text: str, values: Sequence[Any], *, first: bool = False) -> Answer:
@@ -73,7 +75,7 @@ class PostgresLink(Link):
     def begin_read(self) -> None:
         """Each statement sees the moment it begins, as it would in a transaction, too."""
         self._waiting.clear()
-        self.answered = False
+        self._asks_clock = self.answered = False
         self.clock = None
 
     def stand_still(self) -> None:
@@ -83,6 +85,16 @@ class PostgresLink(Link):
         self._waiting = [self._beginning(b"BEGIN")]
         self._begun = self.answered = False
         self.clock = None
+        self._asks_clock = True
+        if not self._has_clock:
+            self._prepare_clock()
+
+    def _prepare_clock(self) -> None:
+        try:
+            self._checked(self._pg.prepare(b"clock", _CLOCK))
+        except psycopg.Error as error:
+            raise self._told(error, "PREPARE") from error
+        self._has_clock = True
 
     def _beginning(self, text: bytes) -> tuple[str, Callable[[], None]]:
         return "BEGIN", lambda: self._pg.send_query_params(text, None)
@@ -90,6 +102,8 @@ class PostgresLink(Link):
     def commit(self) -> None:
         if not self._begun:
             return
+        self._asks_clock = False
+        self.answered = True  # should the answer be lost, nobody may take it that nothing was done
         try:
             if self._waiting:
                 result = self._together(
@@ -112,6 +126,7 @@ class PostgresLink(Link):
         pg = self._pg
         if pg.status == ConnStatus.OK and len(self._names) > PREPARED:
             self._names.clear()
+            self._has_clock = False
             pg.exec_(b"DEALLOCATE ALL")
         elif pg.status == ConnStatus.OK and self._socket.poll(0):
             pg.exec_(b"")  # the database says what nobody has asked for: is it a farewell?
@@ -154,16 +169,21 @@ class PostgresLink(Link):
         try:
             for _, sent in waiting:
                 sent()
+            if asks := self._asks_clock:
+                pg.send_query_prepared(b"clock", None)
             pg.pipeline_sync()
             results = self._received()
         finally:
             if pg.status == ConnStatus.OK:
                 pg.exit_pipeline_mode()
-        for (told, _), result in zip(waiting, results, strict=True):
+        for (told, _), result in zip(waiting, results, strict=not asks):
             if result.status == ExecStatus.FATAL_ERROR and told != text:
                 raise self._told(self._refusal(result), told)
             self._checked(result)
-        return results[-1]
+        if asks:
+            self._asks_clock = False
+            self.clock = float(results[-1].get_value(0, 0) or 0)
+        return results[len(waiting) - 1]
 
     def _received(self) -> list[PGresult]:
         """The results of what was sent together."""
