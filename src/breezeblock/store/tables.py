@@ -57,6 +57,11 @@ def _times() -> list[Column[datetime]]:
     ]
 
 
+def _by_prefix(name: str, column: str, *further: str) -> Index:
+    """An index that also finds texts by how they begin (`store/expressions.py`)."""
+    return Index(name, column, *further, postgresql_ops={column: "text_pattern_ops"})
+
+
 volume_types = Table(
     "volume_types",
     metadata,
@@ -144,7 +149,12 @@ volumes = Table(
     *_times(),
     Index("ix_volumes_project", "project_id", "created_at", "id"),
     Index("ix_volumes_created", "created_at", "id"),
-    Index("ix_volumes_host", "host"),
+    Index("ix_volumes_project_status", "project_id", "status", "created_at", "id"),
+    Index("ix_volumes_status", "status", "created_at", "id"),
+    Index("ix_volumes_project_name", "project_id", "name", "created_at", "id"),
+    Index("ix_volumes_name", "name", "created_at", "id"),
+    # With the size, so that what is placed in each pool is summed up by the index alone.
+    _by_prefix("ix_volumes_placed", "host", "created_at", "id", "size"),
     Index("ix_volumes_type", "volume_type_id"),
 )
 
@@ -165,6 +175,11 @@ snapshots = Table(
     Column("metadata", JSON, nullable=False, default=dict),
     *_times(),
     Index("ix_snapshots_project", "project_id", "created_at", "id"),
+    Index("ix_snapshots_created", "created_at", "id"),
+    Index("ix_snapshots_project_status", "project_id", "status", "created_at", "id"),
+    Index("ix_snapshots_status", "status", "created_at", "id"),
+    Index("ix_snapshots_project_name", "project_id", "name", "created_at", "id"),
+    Index("ix_snapshots_name", "name", "created_at", "id"),
     Index("ix_snapshots_volume", "volume_id"),
 )
 
@@ -187,6 +202,7 @@ attachments = Table(
     *_times(),
     Index("ix_attachments_volume", "volume_id"),
     Index("ix_attachments_project", "project_id", "created_at", "id"),
+    Index("ix_attachments_created", "created_at", "id"),
     Index("ix_attachments_instance", "instance_uuid"),
 )
 
@@ -276,7 +292,10 @@ messages = Table(
     Column("created_at", DateTime, nullable=False),
     Column("expires_at", DateTime, nullable=False),
     Index("ix_messages_project", "project_id", "created_at", "id"),
+    Index("ix_messages_created", "created_at", "id"),
     Index("ix_messages_resource", "resource_uuid"),
+    Index("ix_messages_request", "request_id"),
+    Index("ix_messages_expires", "expires_at"),
 )
 
 operations = Table(
@@ -319,8 +338,14 @@ operations = Table(
         sqlite_where=text("state = 'open'"),
         postgresql_where=text("state = 'open'"),
     ),
-    Index("ix_operations_resource", "resource_id"),
+    _by_prefix("ix_operations_work_on", "resource_id"),
     Index("ix_operations_request", "request_id"),
+    Index(
+        "ix_operations_answers",
+        "ended_at",
+        sqlite_where=text("workflow = 'list_manageable'"),
+        postgresql_where=text("workflow = 'list_manageable'"),
+    ),
 )
 
 servers = Table(
@@ -341,6 +366,7 @@ servers = Table(
     Column("launched_at", DateTime),
     *_times(),
     Index("ix_servers_project", "project_id", "created_at", "id"),
+    Index("ix_servers_created", "created_at", "id"),
     Index("ix_servers_host", "host"),
 )
 
