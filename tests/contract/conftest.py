@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from breezeblock.drivers.local import LocalDriver
+from breezeblock.model.ids import new_id
+from breezeblock.store import schema
+from breezeblock.store.store import Store
 from tests.contract.crashing import Crasher
 from tests.contract.drivers import CASES, Backend, Case, Local, storage
 from tests.contract.hosts import Host
@@ -63,3 +66,17 @@ def start(tmp_path: Path) -> Iterator[Start]:
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
     return Host("host-a", tmp_path / "host-a")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    """An empty store on either database."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path}/test.sqlite"
+    else:
+        postgres = request.getfixturevalue("postgres")
+        url = postgres.create_database(f"store_{new_id().replace('-', '')[:12]}")
+    store = Store(url)
+    schema.upgrade(store)
+    yield store
+    store.close()

@@ -6,7 +6,6 @@ import asyncio
 import threading
 import time
 import traceback
-from collections.abc import AsyncIterator
 
 import pytest
 import sqlalchemy as sa
@@ -18,19 +17,6 @@ from breezeblock.store import operations, postgresql, quotas, schema
 from breezeblock.store.store import ReadTx, Store, StoreUnavailable, Wake, WriteTx
 from breezeblock.store.tables import quota_usages
 from tests.engines.postgres import Postgres
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def store(request: pytest.FixtureRequest, tmp_path) -> AsyncIterator[Store]:
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path}/test.sqlite"
-    else:
-        postgres = request.getfixturevalue("postgres")
-        url = postgres.create_database(f"store_{new_id().replace('-', '')[:12]}")
-    store = Store(url)
-    schema.upgrade(store)
-    yield store
-    store.close()
 
 
 def used(store: Store, project: str) -> int | None:
