@@ -22,7 +22,13 @@ ALIASES = {
 """Further names of columns in list queries."""
 
 
-_LISTED = listing.Listed(attachments, "Attachment", owner=attachments.c.project_id, aliases=ALIASES)
+_LISTED = listing.Listed(
+    attachments,
+    "Attachment",
+    owner=attachments.c.project_id,
+    aliases=ALIASES,
+    few=(attachments.c.volume_id, attachments.c.instance_uuid),
+)
 
 
 def _attachment(row: sa.Row[Any]) -> Attachment:

@@ -105,7 +105,7 @@ def release(tx: WriteTx, claim: Claim) -> None:
 
 def forget_expired(tx: WriteTx) -> int:
     """Remove keys whose time is over; how many."""
-    return tx.run(idempotency_keys.delete().where(_COLUMNS.expires_at < db_now()))
+    return tx.run(idempotency_keys.delete().where(_COLUMNS.expires_at < tx.clock()))
 
 
 def _of(scope: Scope) -> tuple[sa.ColumnElement[bool], ...]:

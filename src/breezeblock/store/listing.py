@@ -37,7 +37,8 @@ class Listed:
 
     `kind` is what a client is told of a marker that is not there. `owner` is the column that says
     whose a row is. `shown` is what is read of a row. `aliases` are further names of columns,
-    `tests` are filters that are no plain comparison.
+    `tests` are filters that are no plain comparison. Of the columns in `few` each value is that of
+    a few rows: who filters by them is served by their own indexes.
     """
 
     def __init__(
@@ -49,9 +50,11 @@ class Listed:
         shown: Sequence[ColumnElement[Any]] | None = None,
         aliases: Mapping[str, Column[Any]] | None = None,
         tests: Mapping[str, Test] | None = None,
+        few: Sequence[Column[str]] = (),
     ) -> None:
         self.table, self.kind = table, kind
         self._owner = owner
+        self._few = frozenset(few)
         self._shown = table.c if shown is None else shown
         self._named = {**{column.name: column for column in table.c}, **(aliases or {})}
         self._tests = tests or {}
@@ -144,13 +147,16 @@ class Listed:
 
     def _conditions(self, names: Sequence[str]) -> list[ColumnElement[bool]]:
         """What the values of these names are for."""
-        found: list[ColumnElement[bool]] = []
-        for name in names:
-            if name == "owner":
-                assert self._owner is not None
-                found.append(self._owner == sa.bindparam(name))
-            elif name.startswith("is_"):
-                found.append(self._named[name.removeprefix("is_")] == sa.bindparam(name))
+        filtered = {
+            name: self._named[name.removeprefix("is_")] for name in names if name.startswith("is_")
+        }
+        found = [column == sa.bindparam(name) for name, column in filtered.items()]
+        if "owner" in names:
+            assert self._owner is not None
+            # SQLite would rather walk through all of the owner's rows than sort those few.
+            aside = not self._few.isdisjoint(filtered.values())
+            whose = self._owner.concat("") if aside else self._owner
+            found.append(whose == sa.bindparam("owner"))
         return found
 
     def _marked(

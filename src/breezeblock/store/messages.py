@@ -42,7 +42,12 @@ def tell(tx: WriteTx, event: Event, operation: Operation, text: str) -> None:
     )
 
 
-_LISTED = listing.Listed(messages, "Message", owner=messages.c.project_id)
+_LISTED = listing.Listed(
+    messages,
+    "Message",
+    owner=messages.c.project_id,
+    few=(messages.c.resource_uuid, messages.c.request_id),
+)
 
 
 def _message(row: sa.Row[Any]) -> Message:

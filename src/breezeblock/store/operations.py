@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from breezeblock.model.errors import Failure, UnderWay
 from breezeblock.model.operation import Operation
 from breezeblock.store.clock import db_now
+from breezeblock.store.expressions import begins
 from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.store.tables import OPEN, operations
 from breezeblock.telemetry import metrics
@@ -106,7 +107,7 @@ def open_touching(tx: ReadTx, resource_id: str) -> list[Operation]:
 def _touches(resource_id: str) -> sa.ColumnElement[bool]:
     return sa.or_(
         operations.c.resource_id == resource_id,
-        operations.c.resource_id.startswith(f"{resource_id}@", autoescape=True),
+        begins(operations.c.resource_id, f"{resource_id}@"),
     )
 
 
@@ -417,7 +418,7 @@ def leases_of_host(tx: ReadTx, host: str) -> list[str]:
         .where(
             operations.c.state == OPEN,
             operations.c.lease_until.is_not(None),
-            operations.c.worker.startswith(f"{host}:", autoescape=True),
+            begins(operations.c.worker, f"{host}:"),
         )
     )
     return [str(row[0]) for row in tx.rows(statement)]

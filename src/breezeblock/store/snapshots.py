@@ -34,7 +34,12 @@ TESTS: Mapping[str, listing.Test] = {
 
 
 _LISTED = listing.Listed(
-    snapshots, "Snapshot", owner=snapshots.c.project_id, aliases=ALIASES, tests=TESTS
+    snapshots,
+    "Snapshot",
+    owner=snapshots.c.project_id,
+    aliases=ALIASES,
+    tests=TESTS,
+    few=(snapshots.c.volume_id,),
 )
 
 

@@ -172,7 +172,7 @@ def _changeable_specs(tx: WriteTx, type_id: str) -> dict[str, str]:
 
 def in_use(tx: ReadTx, type_id: str) -> bool:
     """Whether any volume has the type, or is about to get it."""
-    of_it = sa.select(volumes.c.id).where(volumes.c.volume_type_id == type_id)
+    of_it = sa.select(volumes.c.id).where(volumes.c.volume_type_id == type_id).limit(1)
     wanted = operations.c.data["new_type_id"].as_string() == type_id
     coming = sa.select(operations.c.id).where(operations.c.state == OPEN, wanted)
     return tx.first(of_it) is not None or tx.first(coming) is not None

@@ -2,7 +2,7 @@
 
 Built in the migrations' one transaction, not CONCURRENTLY: that cannot be part of a transaction,
 and what it leaves behind when it fails is an index that costs at each write and is never used.
-While they are built (some seconds for a million volumes) lists are served, and what writes waits.
+While they are built (half a minute for a million volumes) lists are served, and what writes waits.
 Those that are dropped have a successor that begins with the same column.
 """
 
