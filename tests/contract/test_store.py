@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import sqlalchemy as sa
@@ -145,21 +146,33 @@ async def test_a_resource_has_one_open_operation_and_who_comes_second_is_told(
 
 async def test_who_stands_still_reads_all_of_one_moment(store: Store) -> None:
     await store.write(charge("p", 1))
-    read_once, go_on = threading.Event(), threading.Event()
+    other = Store(store.url)
 
     def both(tx: ReadTx) -> list[dict[str, int]]:
         tx.stand_still()
         first = quotas.usages(tx, "p")
-        read_once.set()
-        assert go_on.wait(30)
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, other.write(charge("p", 1))).result(30)
         return [first, quotas.usages(tx, "p")]
 
-    reading = asyncio.create_task(store.read(both))
-    await asyncio.to_thread(read_once.wait, 30)
-    await store.write(charge("p", 1))
-    go_on.set()
-    first, second = await reading
+    first, second = await store.read(both)
     assert first == second == {"volumes": 1}
+    assert used(store, "p") == 2
+    other.close()
+
+
+async def test_a_long_read_does_not_hold_up_the_event_loop(store: Store) -> None:
+    numbers = sa.select(sa.literal(1).label("n")).cte("numbers", recursive=True)
+    numbers = numbers.union_all(sa.select(numbers.c.n + 1).where(numbers.c.n < 300_000))
+    threads = []
+
+    def count(tx: ReadTx) -> int:
+        threads.append(threading.current_thread())
+        return int(tx.scalar(sa.select(sa.func.sum(numbers.c.n))))
+
+    assert await store.read(count) == 300_000 * 300_001 // 2
+    assert threads[-1] is not threading.main_thread()
+    assert await store.read(lambda tx: quotas.usages(tx, "p")) == {}
 
 
 async def test_a_caller_who_gives_up_does_not_harm_the_store(store: Store) -> None:

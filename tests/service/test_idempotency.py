@@ -10,7 +10,6 @@ from typing import Any
 import httpx2
 import pytest
 import sqlalchemy as sa
-from sqlalchemy import event
 
 from breezeblock.api.routes import ROUTES
 from breezeblock.drivers.base import PermanentError
@@ -26,6 +25,7 @@ from breezeblock.web.call import Call
 from breezeblock.web.idempotency import Idempotency
 from breezeblock.web.routes import Route
 from breezeblock.web.service import block_storage
+from tests.overheard import overheard
 from tests.service.catalog_fixture import OTHER, POLICY, PROJECT, Personas
 from tests.service.house import House
 from tests.service.mortal import MortalStore, lapse
@@ -280,14 +280,9 @@ async def test_nothing_but_the_answer_is_kept_in_the_end(house: House, send: Sen
 
 
 async def test_a_request_without_a_key_runs_the_same_statements(house: House, send: Sender) -> None:
-    seen: list[str] = []
-    event.listen(
-        house.app.store.engine,
-        "before_cursor_execute",
-        lambda _c, _cursor, statement, *_: seen.append(statement),
-    )
-    await send("/volumes", ONE, None)
-    await house.quiet()
+    with overheard() as seen:
+        await send("/volumes", ONE, None)
+        await house.quiet()
     assert any("INSERT INTO volumes" in statement for statement in seen)
     assert not [statement for statement in seen if "idempotency_keys" in statement]
 

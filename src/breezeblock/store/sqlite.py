@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+from sqlalchemy.exc import DBAPIError
 
 from breezeblock.store.links import Answer, Link, loads
 from breezeblock.store.statements import Statements
@@ -71,6 +72,38 @@ class SqliteLink(Link):
 def statements() -> Statements:
     """Those that are written for SQLite: compiled once for all databases."""
     return Statements(SQLiteDialect_pysqlite(dbapi=sqlite3, json_deserializer=loads))
+
+
+BRIEF = 5
+"""Thousands of steps of SQLite's machine that a read may take on the event loop's thread: a page of
+a hundred rows has some four."""
+
+_NOT_NOW = (sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+class BriefLink(SqliteLink):
+    """A link for reads that are over before anybody could miss the thread they run on.
+
+    One that takes longer, or would have to wait, is refused: `was_refused`.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        super().__init__(connection)
+        self._steps = 0
+        connection.execute("PRAGMA busy_timeout=0")
+        connection.set_progress_handler(self._too_long, 1000)
+
+    def begin_read(self) -> None:
+        self._steps = 0
+        super().begin_read()
+
+    def _too_long(self) -> bool:
+        self._steps += 1
+        return self._steps > BRIEF
+
+    @staticmethod
+    def was_refused(error: DBAPIError) -> bool:
+        return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _NOT_NOW
 
 
 def sqlite_engine(url: str) -> Engine:
