@@ -20,6 +20,7 @@ import pytest
 from breezeblock.api.routes import ROUTES
 from breezeblock.model.idempotency import Answer
 from breezeblock.web import app
+from breezeblock.web.asgi import Request
 from breezeblock.web.call import Call
 
 NOTES = Path(__file__).parents[1] / ".cache" / "coverage" / "routes_touched.json"
@@ -32,8 +33,7 @@ _failed: set[str] = set()
 
 def pytest_configure() -> None:
     app.answer_of = _noting_routes(app.answer_of)  # type: ignore[attr-defined]
-    front = app._Front
-    front.process_response = _noting_documents(front.process_response)  # type: ignore[method-assign]
+    app.Api._page = _noting_documents(app.Api._page)  # type: ignore[method-assign]
 
 
 def _noting_routes(answer_of: Any) -> Any:
@@ -49,13 +49,13 @@ def _noting_routes(answer_of: Any) -> Any:
     return noting
 
 
-def _noting_documents(process_response: Any) -> Any:
-    @wraps(process_response)
-    async def noting(self: Any, req: Any, resp: Any, *rest: Any) -> None:
-        await process_response(self, req, resp, *rest)
-        path = req.context.path
-        if path in DOCUMENTS and resp.status_code < 400 and self._api.service.name == "volume":
-            _note(f"{req.method} {path} from none")
+def _noting_documents(page: Any) -> Any:
+    @wraps(page)
+    async def noting(self: app.Api, asked: Request, path: str, *rest: Any) -> Answer:
+        answer: Answer = await page(self, asked, path, *rest)
+        if asked.path in DOCUMENTS and answer.status < 400 and self.service.name == "volume":
+            _note(f"{asked.method} {asked.path} from none")
+        return answer
 
     return noting
 

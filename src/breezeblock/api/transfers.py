@@ -11,6 +11,8 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+import msgspec
+
 from breezeblock.api.access import locked_volume
 from breezeblock.api.application import ApiCall
 from breezeblock.api.scope import own_project, seen_by
@@ -145,7 +147,8 @@ async def _list(call: ApiCall, view: Any) -> dict[str, Any]:
 def _query(call: ApiCall, *, paged: bool) -> ListQuery:
     dropped = frozenset() if paged else OF_PAGES
     asked = {name: text for name, text in call.query.items() if name not in dropped}
-    query = parse_list(replace(call, query=asked), TRANSFERS if paged else WITHOUT_PAGES)
+    as_asked = msgspec.structs.replace(call, query=asked)
+    query = parse_list(as_asked, TRANSFERS if paged else WITHOUT_PAGES)
     filters = dict(query.filters)
     if not query.all_tenants:
         filters.pop("project_id", None)  # one sees his own alone, whichever he asks for

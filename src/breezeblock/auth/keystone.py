@@ -13,7 +13,7 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from breezeblock.auth.authenticators import Authenticator, Unauthenticated
 from breezeblock.auth.identity import Identity
@@ -41,7 +41,7 @@ class KeystoneAuth(Authenticator):
         self._service_types = service_types
         self._service_roles = frozenset(role.lower() for role in options.service_token_roles)
         self._client = client or KeystoneClient(options)
-        self._tokens = _Tokens(self._client, options.cache_seconds, clock)
+        self._tokens = _Tokens(self._client, self._known, options.cache_seconds, clock)
         self._challenge = f'Keystone uri="{options.www_authenticate_uri or base_url(options)}"'
 
     async def identify(
@@ -49,19 +49,11 @@ class KeystoneAuth(Authenticator):
     ) -> Identity:
         by_service = await self._is_from_service(headers.get("x-service-token", "").strip())
         text = headers.get("x-auth-token", "").strip()
-        token = await self._tokens.get(text, allow_expired=by_service)
+        known = await self._tokens.get(text, allow_expired=by_service)
         # A service passes on what the user was allowed to ask that service for.
-        if token is None or not (by_service or self._permits(token, method, path)):
+        if known is None or not (by_service or self._permits(known.token, method, path)):
             raise self._refused()
-        # An administrator of a domain is none of this cloud.
-        roles = token.role_names if token.project or token.system else frozenset[str]()
-        return Identity(
-            token.user.id,
-            token.project.id if token.project else "",
-            roles,
-            is_admin="admin" in roles,
-            is_service=by_service or bool(roles & self._service_roles),
-        )
+        return known.by_service if by_service else known.identity
 
     async def close(self) -> None:
         await self._client.close()
@@ -70,10 +62,22 @@ class KeystoneAuth(Authenticator):
         """Whether a service passes the request on. A token that does not prove it is refused."""
         if not text:
             return False
-        token = await self._tokens.get(text)
-        if token is None or not token.role_names & self._service_roles:
+        known = await self._tokens.get(text)
+        if known is None or not known.token.role_names & self._service_roles:
             raise self._refused()
         return True
+
+    def _known(self, token: Token) -> _Known:
+        # An administrator of a domain is none of this cloud.
+        roles = token.role_names if token.project or token.system else frozenset[str]()
+        identity = Identity(
+            token.user.id,
+            token.project.id if token.project else "",
+            roles,
+            is_admin="admin" in roles,
+            is_service=bool(roles & self._service_roles),
+        )
+        return _Known(token, identity, replace(identity, is_service=True))
 
     def _permits(self, token: Token, method: str, path: str) -> bool:
         credential = token.application_credential
@@ -101,30 +105,46 @@ def covers(rule: AccessRule, method: str, path: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class _Known:
+    """A good token, and who shows it: its user himself, or a service that passes on his request."""
+
+    token: Token
+    identity: Identity
+    by_service: Identity
+
+
+@dataclass(frozen=True, slots=True)
 class _Remembered:
-    token: Token | None
+    known: _Known | None
     until: float
 
 
 class _Tokens:
     """What Keystone has said of tokens, while it holds."""
 
-    def __init__(self, client: KeystoneClient, seconds: float, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        client: KeystoneClient,
+        understand: Callable[[Token], _Known],
+        seconds: float,
+        clock: Callable[[], float],
+    ) -> None:
         self._client = client
+        self._understand = understand
         self._seconds = seconds
         self._clock = clock
         self._remembered: OrderedDict[bytes, _Remembered] = OrderedDict()
-        self._asking: dict[bytes, asyncio.Task[Token | None]] = {}
+        self._asking: dict[bytes, asyncio.Task[_Known | None]] = {}
 
-    async def get(self, text: str, *, allow_expired: bool = False) -> Token | None:
+    async def get(self, text: str, *, allow_expired: bool = False) -> _Known | None:
         """None when the token is not good. Raises Unavailable."""
         if not text or not (text.isascii() and text.isprintable()):
             return None
         key = hashlib.sha256(b"%d %b" % (allow_expired, text.encode())).digest()
-        known = self._remembered.get(key)
-        if known is not None and self._clock() < known.until:
+        remembered = self._remembered.get(key)
+        if remembered is not None and self._clock() < remembered.until:
             self._remembered.move_to_end(key)
-            return known.token
+            return remembered.known
         task = self._asking.get(key)
         if task is None:
             task = asyncio.create_task(self._ask(key, text, allow_expired))
@@ -133,7 +153,7 @@ class _Tokens:
         # Shielded: whoever hangs up must not take the answer from the others who wait for it.
         return await asyncio.shield(task)
 
-    async def _ask(self, key: bytes, text: str, allow_expired: bool) -> Token | None:
+    async def _ask(self, key: bytes, text: str, allow_expired: bool) -> _Known | None:
         token = await self._client.token(text, allow_expired=allow_expired)
         now = self._clock()
         until = now + self._seconds
@@ -143,7 +163,8 @@ class _Tokens:
             expiry = token.expires_at.timestamp()
             until = min(until, expiry)
             token = token if now < expiry else None
-        self._remembered[key] = _Remembered(token, until)
+        known = self._understand(token) if token else None
+        self._remembered[key] = _Remembered(known, until)
         if len(self._remembered) > _MAX_REMEMBERED:
             self._remembered.popitem(last=False)
-        return token
+        return known

@@ -34,8 +34,8 @@ def set_up(level: str, format_: Format = "console") -> None:
     ]
     rendered = _renderer(format_)
     structlog.configure(
-        processors=[log_level.only_grave_enough, *told, rendered],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
+        processors=[*told, rendered],
+        wrapper_class=log_level.GraveEnough,
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )

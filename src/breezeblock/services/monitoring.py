@@ -13,64 +13,50 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-import falcon.asgi
 import msgspec
 from prometheus_client.exposition import choose_encoder
 
 from breezeblock.config import Monitoring
+from breezeblock.model.idempotency import Answer
 from breezeblock.services.figures import Figures
 from breezeblock.services.readiness import Readiness
+from breezeblock.web.asgi import Pages, Request
 from breezeblock.web.connections import Limits
 from breezeblock.web.server import HttpServer
 
-Request = falcon.asgi.Request
-Response = falcon.asgi.Response
-
 CONNECTIONS = 50
 """A few scrapers and probes; whoever asks for more takes no descriptors from the process's work."""
+
+_JSON = {"content-type": "application/json"}
 
 Ask = Callable[[], Awaitable[Readiness]]
 
 
 def monitoring_server(config: Monitoring, readiness: Ask, figures: Figures) -> HttpServer:
     """The server behind `monitoring.listen`, not yet started. Raises ConfigError."""
-    app: falcon.asgi.App[Request, Response] = falcon.asgi.App()
-    app.add_route("/live", _Live())
-    app.add_route("/ready", _Ready(readiness))
-    app.add_route("/metrics", _Metrics(figures))
+    app = Pages({"/live": _live, "/ready": _Ready(readiness), "/metrics": _Metrics(figures)})
     return HttpServer(app, *config.address, limits=Limits(connections=CONNECTIONS))
 
 
-class _Live:
-    async def on_get(self, _req: Request, resp: Response) -> None:
-        resp.data = b'{"live":true}'
-        resp.content_type = "application/json"
-
-    on_head = on_get
+async def _live(_asked: Request) -> Answer:
+    return Answer(200, _JSON, b'{"live":true}')
 
 
 class _Ready:
     def __init__(self, readiness: Ask) -> None:
         self._readiness = readiness
 
-    async def on_get(self, _req: Request, resp: Response) -> None:
+    async def __call__(self, _asked: Request) -> Answer:
         found = await self._readiness()
-        resp.status = 200 if found.ready else 503
-        resp.data = msgspec.json.encode(
-            {"ready": found.ready, "missing": found.missing, "impaired": found.impaired}
-        )
-        resp.content_type = "application/json"
-
-    on_head = on_get
+        told = {"ready": found.ready, "missing": found.missing, "impaired": found.impaired}
+        return Answer(200 if found.ready else 503, _JSON, msgspec.json.encode(told))
 
 
 class _Metrics:
     def __init__(self, figures: Figures) -> None:
         self._figures = figures
 
-    async def on_get(self, req: Request, resp: Response) -> None:
-        encode, content_type = choose_encoder(req.get_header("accept") or "")
-        resp.data = encode(await self._figures.collect())
-        resp.content_type = content_type
-
-    on_head = on_get
+    async def __call__(self, asked: Request) -> Answer:
+        encode, content_type = choose_encoder(asked.headers.get("accept", ""))
+        body = encode(await self._figures.collect())
+        return Answer(200, {"content-type": content_type}, body)

@@ -1,9 +1,9 @@
 """What a process counts and times: the figures behind `/metrics`, named as Prometheus has it.
 
 One registry a Python process, as one such process is what a scrape asks about. Where tests run
-several services in one, they share it, and look at how far a figure has moved. What is read at the
-time of a scrape (open operations, queues, the bus) belongs to one service and is in
-`services/monitoring.py`.
+several services in one, they share it, and look at how far a figure has moved. Requests are counted
+in `telemetry/requests.py`. What is read at the time of a scrape (open operations, queues, the bus)
+belongs to one service and is in `services/monitoring.py`.
 
 Labels come from what is declared (routes, workflows, steps, drivers' methods) or configured
 (backends, pools), never from what a client sends: no ids, no projects. So the number of series is
@@ -54,13 +54,6 @@ def _gauge(name: str, help_: str, *labels: str) -> Gauge:
 def _histogram(name: str, help_: str, bounds: tuple[float, ...], *labels: str) -> Histogram:
     return Histogram(f"breezeblock_{name}", help_, labels, buckets=bounds, registry=REGISTRY)
 
-
-requests = _counter("requests", "Requests answered.", "api", "method", "route", "action", "status")
-request_seconds = _histogram(
-    "request_seconds", "Time until a request was answered.", QUICK, "api", "method", "route",
-    "action",
-)  # fmt: skip
-requests_in_flight = _gauge("requests_in_flight", "Requests being answered.", "api")
 
 operation_seconds = _histogram(
     "operation_seconds",

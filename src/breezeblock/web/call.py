@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
+import msgspec
+
 from breezeblock.auth.identity import Identity
 from breezeblock.model.errors import Forbidden
 from breezeblock.web.microversion import Version
@@ -47,8 +49,7 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call(Generic[App]):
+class Call(msgspec.Struct, Generic[App], frozen=True, kw_only=True):
     """One authenticated, validated request. `app` is what the application gave to `make_app`."""
 
     app: App

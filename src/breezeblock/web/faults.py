@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-import falcon
 import msgspec
 
 from breezeblock.auth.authenticators import Unauthenticated
@@ -106,14 +105,12 @@ def fault_of(error: Exception) -> Fault:
             return Fault(status, str(error), _headers(error))
     if isinstance(error, BreezeblockError):
         return Fault(400, str(error))
-    if isinstance(error, falcon.HTTPError) and 400 <= error.status_code < 500:
-        return Fault(error.status_code, error.description or error.title or "Bad request")
     return Fault(500, UNEXPECTED)
 
 
 def is_expected(error: Exception) -> bool:
     """Whether the error is one that clients are told about, so that the log needs no trace."""
-    return isinstance(error, Fault | BreezeblockError | falcon.HTTPError)
+    return isinstance(error, Fault | BreezeblockError)
 
 
 def _headers(error: Exception) -> dict[str, str]:

@@ -140,7 +140,8 @@ class Idempotency:
         renewing = asyncio.create_task(self._renew(journal))
         try:
             app = replace(call.app, store=journal)
-            answer = await attempt(replace(call, app=app, journal=journal))
+            told = msgspec.structs.replace(call, app=app, journal=journal)
+            answer = await attempt(told)
         except Diverged as error:
             _log.error("request cannot be resumed", path=call.path, exc_info=error)
             raise _cannot_be_resumed() from error

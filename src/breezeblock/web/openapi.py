@@ -12,10 +12,11 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-import falcon.asgi
 import msgspec
 
+from breezeblock.model.idempotency import Answer
 from breezeblock.web import openapi_answers, request
+from breezeblock.web.asgi import Request
 from breezeblock.web.idempotency import HEADER as IDEMPOTENCY_KEY
 from breezeblock.web.microversion import HEADER, Version
 from breezeblock.web.routes import Route, Table
@@ -44,19 +45,18 @@ class Document:
         self._table = table
         self._made: dict[Version | None, bytes] = {}
 
-    async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        version = self._version(req, resp)
+    async def __call__(self, asked: Request) -> Answer:
+        version = self._version(asked)
         if version not in self._made:
             self._made[version] = msgspec.json.encode(document(self._service, self._table, version))
-        resp.data = self._made[version]
-        resp.content_type = "application/json"
+        return Answer(200, {"content-type": "application/json"}, self._made[version])
 
-    def _version(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> Version | None:
+    def _version(self, asked: Request) -> Version | None:
         rules = self._service.negotiation
         named = (HEADER, rules.legacy_header)
-        if not any(name and req.get_header(name) for name in named):
+        if not any(name and asked.headers.get(name.lower()) for name in named):
             return None
-        return request.negotiate(self._service, req.headers_lower, resp)
+        return request.negotiate(self._service, asked)
 
 
 def document(service: Service, table: Table, version: Version | None = None) -> dict[str, Any]:

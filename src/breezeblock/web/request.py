@@ -8,36 +8,34 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
-
-import falcon.asgi
+from functools import cache
 
 from breezeblock.auth.identity import Identity
 from breezeblock.model.errors import InvalidInput
 from breezeblock.web import bodies
+from breezeblock.web.asgi import Request
 from breezeblock.web.faults import Fault
-from breezeblock.web.microversion import Version, VersionMalformed, VersionOutOfRange
+from breezeblock.web.microversion import (
+    Negotiation,
+    Version,
+    VersionMalformed,
+    VersionOutOfRange,
+)
 from breezeblock.web.service import Service
 
-Request = falcon.asgi.Request
-Response = falcon.asgi.Response
-
 NOT_FOUND = "404 Not Found\n\nThe resource could not be found.\n"
-TOO_LARGE = "Request is too large."
 
 
-def base_url(req: Request, service: Service) -> str:
-    """Scheme and host for links: the configured endpoint, else the proxy's word, else ours."""
+def not_found() -> Fault:
+    """There is no such path, or nothing is done to it by this method."""
+    return Fault(404, NOT_FOUND, plain=True)
+
+
+def base_url(request: Request, service: Service) -> str:
+    """Scheme and host for links: the configured endpoint, else what the client has asked."""
     if service.public_endpoint:
         return service.public_endpoint.rstrip("/")
-    headers = req.headers_lower
-    host = _first(headers, "x-forwarded-host") or req.netloc
-    scheme = _first(headers, "x-forwarded-proto") or req.scheme
-    return f"{scheme}://{host}"
-
-
-def _first(headers: Mapping[str, str], name: str) -> str:
-    return headers.get(name, "").partition(",")[0].strip()
+    return request.base_url
 
 
 def within_project(service: Service, identity: Identity, project: str | None) -> Identity:
@@ -48,7 +46,7 @@ def within_project(service: Service, identity: Identity, project: str | None) ->
     if project is None or project == identity.project_id:
         return identity
     if not service.project_id.fullmatch(project):
-        raise Fault(404, NOT_FOUND, plain=True)
+        raise not_found()
     return replace(identity, project_id=project) if identity.is_anonymous else identity
 
 
@@ -57,56 +55,36 @@ def require_same_project(identity: Identity, project: str | None) -> None:
         raise InvalidInput("Malformed request url: the project differs from the credentials' one.")
 
 
-def negotiate(service: Service, headers: Mapping[str, str], resp: Response) -> Version:
-    """The version to serve; sets the reply's version headers, unless the request's is malformed."""
+def negotiate(service: Service, request: Request) -> Version:
+    """The version to serve; the answer tells of it, unless the request's is malformed."""
     rules = service.negotiation
     try:
-        version = rules.choose(headers)
+        version = rules.choose(request.headers)
     except VersionMalformed as error:
         raise Fault(400, str(error)) from None
     except VersionOutOfRange as error:
-        resp.set_headers(rules.reply_headers(error.wanted))
-        raise Fault(406, str(error)) from None
-    resp.set_headers(rules.reply_headers(version))
+        told = rules.reply_headers(error.wanted)
+        raise Fault(406, str(error), told) from None
+    request.told += _told(rules, version)
     return version
 
 
-def refuse_large(req: Request, service: Service) -> None:
-    """Refuses by the announced length, before anything is read."""
-    if (req.content_length or 0) > service.max_body:
-        raise _too_large()
+@cache  # As many as there are versions.
+def _told(rules: Negotiation, version: Version) -> tuple[tuple[bytes, bytes], ...]:
+    headers = rules.reply_headers(version).items()
+    return tuple((name.lower().encode(), value.encode()) for name, value in headers)
 
 
-async def read_body(req: Request, service: Service) -> bytes:
-    """The body; b"" when there is none, or when its type is not said (it is then not looked at).
-
-    Reads one byte more than is allowed and no further.
-    """
-    if not req.content_length and "transfer-encoding" not in req.headers_lower:
-        return b""
-    raw = await req.stream.read(service.max_body + 1)
-    if len(raw) > service.max_body:
-        raise _too_large()
-    media_type = (req.content_type or "").partition(";")[0].strip().lower()
-    if raw and media_type and media_type not in service.media_types:
+async def read_body(request: Request, service: Service) -> bytes:
+    """The body; b"" when there is none, or when its type is not said (it is then not looked at)."""
+    raw = await request.body(service.max_body)
+    if not raw:
+        return raw
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type and media_type not in service.media_types:
         raise Fault(415, f"Unsupported Content-Type: {media_type[:100]}")
     bodies.refuse_null_characters(raw)
     return raw if media_type else b""
-
-
-def _too_large() -> Fault:
-    # The rest of the body is not read, so the connection cannot be used again.
-    return Fault(413, TOO_LARGE, {"Connection": "close"}, plain=True)
-
-
-def last_values(params: Mapping[str, Any]) -> dict[str, str]:
-    """Query parameters; of a repeated one the last counts."""
-    found = {
-        name: value[-1] if isinstance(value, list) else value for name, value in params.items()
-    }
-    if any("\0" in text for pair in found.items() for text in pair):
-        raise InvalidInput("The query holds the null character.")
-    return found
 
 
 def global_request_id(headers: Mapping[str, str]) -> str | None:

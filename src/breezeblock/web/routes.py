@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import inspect
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from breezeblock.web.microversion import Version
 
@@ -89,6 +89,51 @@ Candidates = Mapping[str | None, tuple[Entry, ...]]
 """What is behind one method and path: by action (None: no action), in order of version."""
 
 
+class Place(NamedTuple):
+    """A path of the table, `/volumes/{volume_id}`, and what is behind it by method."""
+
+    path: str
+    methods: Mapping[str, Candidates]
+
+
+class Paths:
+    """The paths of a table as a tree of their segments. A literal segment wins over a field."""
+
+    def __init__(self) -> None:
+        self._literals: dict[str, Paths] = {}
+        self._other: Paths | None = None
+        self._field = ""
+        self._place: Place | None = None
+
+    def add(self, place: Place) -> None:
+        """Raises BadTable when a field has another name than in the paths before."""
+        here = self
+        for segment in place.path.split("/")[1:]:
+            if not segment.startswith("{"):
+                here = here._literals.setdefault(segment, Paths())
+                continue
+            name = segment[1:-1]
+            if here._other is None:
+                here._other, here._field = Paths(), name
+            elif here._field != name:
+                raise BadTable(f"{place.path}: another path has {{{here._field}}} here")
+            here = here._other
+        here._place = place
+
+    def find(self, segments: Sequence[str]) -> tuple[Place, dict[str, str]] | None:
+        """Where these segments of a path lead to, and the values of the fields on the way."""
+        if not segments:
+            return (self._place, {}) if self._place else None
+        first, rest = segments[0], segments[1:]
+        ahead = self._literals.get(first)
+        found = ahead.find(rest) if ahead else None
+        if found is None and self._other is not None:
+            found = self._other.find(rest)
+            if found is not None:
+                found[1][self._field] = first
+        return found
+
+
 class Table:
     """All routes of a service, checked. Raises BadTable for what can never work."""
 
@@ -118,6 +163,9 @@ class Table:
             }
         )
         self.collections: frozenset[str] = frozenset(path.split("/")[1] for path in self.paths)
+        self.tree = Paths()
+        for path, methods_there in self.paths.items():
+            self.tree.add(Place(path, methods_there))
 
     def __iter__(self) -> Iterator[Route]:
         return iter(self.routes)

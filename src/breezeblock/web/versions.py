@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import falcon.asgi
 import msgspec
 
+from breezeblock.model.idempotency import Answer
+from breezeblock.web.asgi import Request
 from breezeblock.web.request import base_url
 from breezeblock.web.service import Service
 
-Request = falcon.asgi.Request
-Response = falcon.asgi.Response
 Ready = Callable[[], Awaitable[bool]]
 
 _UPDATED = {"volume": "2023-08-31T00:00:00Z", "compute": "2013-07-23T11:33:21Z"}
@@ -56,14 +55,11 @@ class Versions:
         self._status = 300 if at_root and service.name == "volume" else 200
         self._many = at_root or service.name == "volume"
 
-    async def on_get(self, req: Request, resp: Response) -> None:
-        entry = version_of(self._service, base_url(req, self._service))
+    async def __call__(self, asked: Request) -> Answer:
+        entry = version_of(self._service, base_url(asked, self._service))
         document = {"versions": [entry]} if self._many else {"version": entry}
-        resp.status = self._status
-        resp.data = msgspec.json.encode(document)
-        resp.content_type = "application/json"
-
-    on_head = on_get
+        headers = {"content-type": "application/json"}
+        return Answer(self._status, headers, msgspec.json.encode(document))
 
 
 class WayToVersions:
@@ -72,11 +68,9 @@ class WayToVersions:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    async def on_get(self, req: Request, resp: Response) -> None:
-        resp.status = 302
-        resp.location = f"{base_url(req, self._service)}{self._service.prefix}/"
-
-    on_head = on_get
+    async def __call__(self, asked: Request) -> Answer:
+        place = f"{base_url(asked, self._service)}{self._service.prefix}/"
+        return Answer(302, {"location": place})
 
 
 class Health:
@@ -85,10 +79,7 @@ class Health:
     def __init__(self, ready: Ready) -> None:
         self._ready = ready
 
-    async def on_get(self, _req: Request, resp: Response) -> None:
+    async def __call__(self, _asked: Request) -> Answer:
         ready = await self._ready()
-        resp.status = 200 if ready else 503
-        resp.data = b"OK" if ready else b"NOT READY"
-        resp.content_type = "text/plain; charset=UTF-8"
-
-    on_head = on_get
+        status, word = (200, b"OK") if ready else (503, b"NOT READY")
+        return Answer(status, {"content-type": "text/plain; charset=UTF-8"}, word)
