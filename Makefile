@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SECONDS = 120
 SEED ?= 7
 
-.PHONY: help setup dev demo keystone run test check unit lint crash-points histories chaos mutants reliability coverage lock packages clients openstack cinder netapp conformance clean
+.PHONY: help setup dev demo keystone run test check unit lint crash-points histories chaos mutants reliability coverage bench bench-api regression lock packages clients openstack cinder netapp conformance clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -108,6 +108,23 @@ coverage: dev packages ## docs/api-coverage.md, by running the tests of the API:
 	@$(BIN)/python -m pytest -p tests.routes_touched $(TESTS)
 	@$(BIN)/python tools/covering_tests.py
 	@$(BIN)/python tools/coverage.py > docs/api-coverage.md.new && mv docs/api-coverage.md.new docs/api-coverage.md
+
+# CINDER=1: a real Cinder 29 runs in the same run, and its figures stand beside ours.
+REFERENCE := $(if $(CINDER),cinder reference-packages)
+.PHONY: reference-packages
+reference-packages: packages
+	@tools/packages reference
+
+BENCHES := limit request sql bus workflow listing scheduling cold_start memory
+bench: bench-api ## all benchmarks, one after the other: some minutes; CINDER=1 as below
+	@for one in $(BENCHES); do echo "== bench/$$one.py"; $(BIN)/python -m bench.$$one || exit 1; done
+
+bench-api: dev openstack packages $(REFERENCE) ## the API's figures in both shapes; CINDER=1: and a real Cinder's
+	@$(BIN)/python -m bench.api $(if $(CINDER),--with-cinder)
+
+BASE ?= HEAD~1
+regression: dev ## the processor time of this commit against another's: make regression BASE=HEAD~1
+	@$(BIN)/python -m bench.regression $(BASE)
 
 lock: dev ## renew the lock files from pyproject.toml and requirements-clients.in
 	@tools/lock

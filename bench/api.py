@@ -111,7 +111,8 @@ async def measure(wanted: argparse.Namespace) -> dict[str, Any]:
         for one in running:
             one.memory = one.subject.memory_mb()
         with _profiled(running) if wanted.profile else nullcontext() as shares:
-            await _warm_up(running)
+            if wanted.warm_up:
+                await _warm_up(running)
             for number in range(wanted.rounds):
                 for scenario in wanted.scenarios:
                     _say(f"round {number + 1} of {wanted.rounds}: {scenario}")
@@ -233,7 +234,9 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def asked(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options of the command."""
+
     def words(text: str) -> list[str]:
         return [word for word in text.split(",") if word]
 
@@ -248,14 +251,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--lists",
         type=lambda text: [int(word) for word in words(text)],
+        nargs="?",
+        const=[],
         default=[1000, 20000],
         help="measure lists with so many volumes present",
     )
     parser.add_argument("--starts", type=int, default=3, help="cold starts of each")
+    parser.add_argument("--warm-up", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--show", type=Path, metavar="FILE")
-    wanted = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    wanted = asked()
     if wanted.show:
         print(tables(json.loads(wanted.show.read_text())))
         return
