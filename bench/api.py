@@ -4,6 +4,7 @@
     python -m bench.api --with-cinder        # a real Cinder in the same run: `make … CINDER=1`
     python -m bench.api --shapes one --scenarios post,get --rounds 1
     python -m bench.api --show FILE          # the tables of an earlier run
+    python -m bench.api --show FILE --into docs/performance.md
 
 Everything is started, then `bench/load.py` is run against one deployment after the other, scenario
 by scenario, so that what else goes on here hits all of them. All is written to one JSON file; the
@@ -27,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import figures, machine, subjects
-from bench.figures import CINDER, Figure, Found
+from bench.figures import ALONE, CINDER, Figure, Found
 from bench.profiling import profiled
 from bench.subjects import Subject
 
@@ -150,7 +151,7 @@ async def _start(stack: AsyncExitStack, wanted: argparse.Namespace) -> list[Coll
 
 
 def _profiled(running: Sequence[Collected]) -> AbstractAsyncContextManager[Any] | Any:
-    ours = [one.subject for one in running if one.subject.name not in (CINDER, "only answers")]
+    ours = [one.subject for one in running if one.subject.name not in (CINDER, ALONE)]
     return profiled(
         {f"{one.name}: {name}": pid for one in ours for name, pid in one.services.items()}
     )
@@ -200,7 +201,7 @@ def _reference(told: Mapping[str, Any]) -> Found:
 def tables(told: Mapping[str, Any]) -> str:
     """What was found, as Markdown."""
     found = _found(told)
-    ours = [name for name in found if name not in (CINDER, "only answers")]
+    ours = [name for name in found if name not in (CINDER, ALONE)]
     facts = told["machine"]
     beside = "in the same run" if CINDER in found else "measured before, on another machine"
     parts = [
@@ -210,7 +211,8 @@ def tables(told: Mapping[str, Any]) -> str:
         f"{' with changes' if facts['changed_since'] else ''}; {told['rounds']} rounds, median "
         f"(least..most). {CINDER}: {beside}.",
         figures.comparison(found, _reference(told), ours),
-        "\n".join(
+        "What the databases say of themselves:\n"
+        + "\n".join(
             f"- {name}: " + "; ".join(f"{what} {value}" for what, value in settings.items())
             for name, settings in told["durability"].items()
             if settings
@@ -220,7 +222,8 @@ def tables(told: Mapping[str, Any]) -> str:
             f"- {name}: " + ", ".join(f"{what} {share}" for what, share in one.client_share.items())
             for name, one in found.items()
         ),
-        figures.details(found),
+        "Everything that was measured; processor time of an operation, by process, has the engines,"
+        " too:\n\n" + figures.details(found),
     ]
     errors = {name: one.errors for name, one in found.items() if one.errors}
     if errors:
@@ -228,6 +231,18 @@ def tables(told: Mapping[str, Any]) -> str:
     if "profile" in told:
         parts.append(told["profile"])
     return "\n\n".join(parts)
+
+
+MARKS = "<!-- bench/api.py: from here -->", "<!-- bench/api.py: to here -->"
+
+
+def replaced(page: str, shown: str) -> str:
+    """The page with these tables between the marks."""
+    before, first, rest = page.partition(MARKS[0])
+    _, second, after = rest.partition(MARKS[1])
+    if not (first and second):
+        raise SystemExit("the page has no place for the tables")
+    return f"{before}{first}\n\n{shown}\n\n{second}{after}"
 
 
 def _say(text: str) -> None:
@@ -260,14 +275,19 @@ def asked(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--warm-up", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--out", type=Path, default=OUT)
-    parser.add_argument("--show", type=Path, metavar="FILE")
+    parser.add_argument("--show", type=Path, metavar="FILE", help="measure nothing")
+    parser.add_argument("--into", type=Path, metavar="PAGE", help="... and put them in there")
     return parser.parse_args(arguments)
 
 
 def main() -> None:
     wanted = asked()
     if wanted.show:
-        print(tables(json.loads(wanted.show.read_text())))
+        shown = tables(json.loads(wanted.show.read_text()))
+        if wanted.into:
+            wanted.into.write_text(replaced(wanted.into.read_text(), shown))
+        else:
+            print(shown)
         return
     told = asyncio.run(measure(wanted))
     wanted.out.parent.mkdir(parents=True, exist_ok=True)

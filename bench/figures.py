@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, Self
 
 CINDER = "Cinder 29"
+ALONE = "only answers"
+"""The server that does nothing else: what the client can reach."""
 KEPT = Path(__file__).with_name("cinder29.json")
 """Cinder's figures as they were measured before, for runs without it."""
 
@@ -198,6 +200,8 @@ def ratios(found: Mapping[str, Found], reference: Found) -> dict[str, dict[str, 
 def comparison(found: Mapping[str, Found], reference: Found, ours: Sequence[str]) -> str:
     """The table of aims: Cinder's figure, ours, and how many times better that is."""
     head = ["what", "aim, times", CINDER, *(text for name in ours for text in (name, "times"))]
+    alone = found.get(ALONE, Found({}))
+    head.append("the client alone")
     lines = [_line(head), _line(["---"] * len(head))]
     for aim in AIMS:
         theirs = reference.rows.get(aim.metric)
@@ -209,8 +213,10 @@ def comparison(found: Mapping[str, Found], reference: Found, ours: Sequence[str]
             reached = None if row is None else ratio(aim, row, theirs)
             cells += [
                 "-" if row is None else _told(row, aim.figure),
-                "-" if reached is None else f"{_bold(reached, aim.times)}",
+                "-" if reached is None else _bold(reached, aim.times),
             ]
+        limit = alone.rows.get(aim.metric) if aim.figure != "cpu_ms" else None
+        cells.append("-" if limit is None else f"{getattr(limit, aim.figure).median:.4g}")
         lines.append(_line(cells))
     lines += _whole_rows(found, reference, ours)
     return "\n".join(lines)
@@ -237,7 +243,7 @@ def _whole_rows(found: Mapping[str, Found], reference: Found, ours: Sequence[str
                 _bold(theirs / mine, 10) if both and mine else "-",
             ]
         if any(cell != "-" for cell in cells[3:]):
-            lines.append(_line(cells))
+            lines.append(_line([*cells, "-"]))
     return lines
 
 

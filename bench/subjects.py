@@ -23,6 +23,7 @@ import httpx2
 from bench import cold_start, memory, shapes
 from bench.cinder import ENVIRONMENT, Cinder, cinder
 from bench.cold_start import Client, Start
+from bench.figures import ALONE
 from bench.machine import durability, durability_of_cinder
 from tests.engines.process import PrivateServer, started
 
@@ -232,7 +233,7 @@ async def bare_responder() -> AsyncIterator[Subject]:
     """What the client can do at most."""
     with started(BareResponder()) as server:
         yield Subject(
-            name="only answers",
+            name=ALONE,
             base=server.url,
             login=("--auth", "none"),
             services={"responder": server.pid},
