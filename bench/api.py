@@ -127,7 +127,7 @@ async def measure(wanted: argparse.Namespace) -> dict[str, Any]:
         told = {
             "machine": machine.facts(),
             "rounds": wanted.rounds,
-            "poll_s": float(subjects.POLL),
+            "poll_s": {one.subject.name: one.subject.poll_s for one in running},
             "seconds": round(time.monotonic() - began),
             "durability": {one.subject.name: dict(one.subject.durability) for one in running},
             "found": {one.subject.name: one.found().plain() for one in running},
