@@ -276,7 +276,7 @@ class TestAServiceThatDies:
     async def test_closed_in_order_it_leaves_nothing_behind(self, service: Service) -> None:
         topic, gate, heir = new_topic(), Gate(), Recorder()
         leaving, staying = await service(), await service()
-        await leaving.consume(topic, gate, in_flight=1)
+        await leaving.consume(topic, gate, in_flight=10)
         await staying.publish(topic, b"mine")
         await until(lambda: gate.inside)
 

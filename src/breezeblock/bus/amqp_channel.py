@@ -74,9 +74,9 @@ class Channel:
     def publish(self, envelope: frames.Envelope, body: bytes) -> None:
         self._write(envelope.around(body))
 
-    def ack(self, tag: int) -> None:
-        """It is dealt with."""
-        self._write(self._settling.ack(tag))
+    def ack(self, tag: int, *, all_before: bool = False) -> None:
+        """It is dealt with, or so is all that was delivered up to it."""
+        self._write(self._settling.ack(tag, all_before=all_before))
 
     def nack(self, tag: int, *, requeue: bool) -> None:
         """It is for another consumer, or a dead letter."""

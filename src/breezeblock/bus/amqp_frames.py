@@ -113,8 +113,8 @@ class Settling:
         self._ack = _START.pack(METHOD, channel, 4 + _TAG_AND_BIT.size) + ACK
         self._nack = _START.pack(METHOD, channel, 4 + _TAG_AND_BIT.size) + NACK
 
-    def ack(self, tag: int) -> bytes:
-        return self._ack + _TAG_AND_BIT.pack(tag, 0) + _END
+    def ack(self, tag: int, *, all_before: bool = False) -> bytes:
+        return self._ack + _TAG_AND_BIT.pack(tag, all_before) + _END
 
     def nack(self, tag: int, *, requeue: bool) -> bytes:
         return self._nack + _TAG_AND_BIT.pack(tag, 2 if requeue else 0) + _END

@@ -22,6 +22,7 @@ from breezeblock.bus import amqp_link
 from breezeblock.bus.amqp_channel import Channel, Closed
 from breezeblock.bus.amqp_link import ANSWER_SECONDS, Link, answer_within
 from breezeblock.bus.amqp_publishing import Message, Publishing
+from breezeblock.bus.amqp_receipts import Receipts
 from breezeblock.bus.amqp_topology import bind, ensure_queue, name_on_broker, queue_depth
 from breezeblock.bus.base import DEAD_LETTERS, BusUnavailable, Figures, Handler
 from breezeblock.bus.handling import Tasks, Verdict, handle
@@ -75,6 +76,7 @@ class Session:
         self._figures = figures
         self._hearing, self._speaking = Link(self._lose), Link(self._lose)
         self._consuming: dict[Consumer | Listener, Channel] = {}
+        self._receipts: list[Receipts] = []
         self._ears: list[tuple[Channel, str, str]] = []
         """Of each listener the queue, and the topic."""
         self._hushed = False
@@ -161,7 +163,9 @@ class Session:
         self._publishing.send(message)
 
     async def flush(self) -> None:
-        """Leave what is on its way a moment to arrive."""
+        """Send what waits, and leave what is on its way a moment to arrive."""
+        for receipts in self._receipts:
+            receipts.send()
         with suppress(BusUnavailable):
             async with answer_within(ANSWER_SECONDS):
                 await self._publishing.quiet()
@@ -214,10 +218,13 @@ class Session:
     async def _consume(self, consumer: Consumer) -> Channel:
         def deliver(tag: int, redelivered: bool, body: bytes) -> None:
             self._figures.redelivered += redelivered
-            self._tasks.spawn(self._work(consumer, channel, tag, body))
+            receipts.delivered(tag)
+            self._tasks.spawn(self._work(consumer, receipts, tag, body))
 
         await ensure_queue(self._connection, consumer.topic)
         channel = await self._channel(consumer.in_flight)
+        receipts = Receipts(channel, consumer.in_flight)
+        self._receipts.append(receipts)
         channel.on_delivery = deliver
         queue = name_on_broker(consumer.topic)
         await channel.ask(Basic.Consume(queue=queue, consumer_tag=TAG))
@@ -252,7 +259,7 @@ class Session:
             except BusUnavailable as error:
                 self._lose(str(error))
 
-    async def _work(self, consumer: Consumer, channel: Channel, tag: int, body: bytes) -> None:
+    async def _work(self, consumer: Consumer, receipts: Receipts, tag: int, body: bytes) -> None:
         async with consumer.slots:
             if self._hushed or self.lost.done():
                 return  # unacknowledged: the broker gives it to somebody
@@ -261,10 +268,7 @@ class Session:
                 verdict = await handle(consumer.topic, consumer.handler, body)
         self._figures.consumed += verdict is Verdict.DONE
         self._figures.unreadable += verdict is Verdict.DEAD
-        if channel.closed is not None:
-            reason = str(channel.closed)
-            log.info("message not acknowledged", topic=consumer.topic, reason=reason)
-        elif verdict is Verdict.DONE:
-            channel.ack(tag)
+        if verdict is Verdict.DONE:
+            receipts.done(tag)
         else:
-            channel.nack(tag, requeue=verdict is Verdict.FOR_ANOTHER)
+            receipts.refused(tag, requeue=verdict is Verdict.FOR_ANOTHER)

@@ -47,12 +47,11 @@ def test_a_publishing_is_what_pamqp_reads_it_as(
 
 
 @given(CHANNELS, TAGS, st.booleans())
-def test_settling_is_what_pamqp_writes(channel: int, tag: int, requeue: bool) -> None:
+def test_settling_is_what_pamqp_writes(channel: int, tag: int, bit: bool) -> None:
+    ack, nack = Basic.Ack(tag, bit), Basic.Nack(tag, requeue=bit)
     settling = Settling(channel)
-    assert settling.ack(tag) == pamqp.marshal(Basic.Ack(tag), channel)
-    assert settling.nack(tag, requeue=requeue) == pamqp.marshal(
-        Basic.Nack(tag, requeue=requeue), channel
-    )
+    assert settling.ack(tag, all_before=bit) == pamqp.marshal(ack, channel)
+    assert settling.nack(tag, requeue=bit) == pamqp.marshal(nack, channel)
 
 
 @given(TAGS, st.booleans(), NAMES, NAMES)
