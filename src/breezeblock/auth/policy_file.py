@@ -2,7 +2,7 @@
 
 A file is a list of `"rule": "who may"` lines in YAML or JSON; `breezeblock policy` prints one with
 every rule. What is wrong in a single line is refused to everybody and warned of; a file that is no
-such list is none at all.
+such list is none at all. oslo.policy is loaded when a file is looked at.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, TypeAlias
-
-from oslo_policy import _checks, _external, _parser, policy
 
 from breezeblock.auth.rules import RENAMED
 
@@ -72,6 +70,8 @@ def problems(
 
 
 def _said(text: str) -> Overrides:
+    from oslo_policy import _parser, policy
+
     try:
         document = policy.parse_file_contents(text)
     except ValueError as error:
@@ -91,6 +91,8 @@ def _said(text: str) -> Overrides:
 
 def _is_nonsense(who: str) -> bool:
     """Whether a part of it, or how the parts are put together, means nothing."""
+    from oslo_policy import _checks, _parser
+
     if any(":" not in leaf and leaf.lower() not in _WORDS for leaf in _LEAF.findall(who)):
         return True
     return who.strip() != "!" and isinstance(_parser.parse_rule(who), _checks.FalseCheck)
@@ -98,6 +100,8 @@ def _is_nonsense(who: str) -> bool:
 
 def _not_to_evaluate(who: str) -> Iterator[str]:
     """The parts of a rule that fail whoever asks, found by a trial. No other server is asked."""
+    from oslo_policy import _checks, _parser
+
     ahead = [_parser.parse_rule(who)]
     while ahead:
         check = ahead.pop()
@@ -119,7 +123,9 @@ class _Whatever(dict[str, str]):
         return key
 
 
-def _try(check: _checks.Check) -> None:
+def _try(check: Any) -> None:
+    from oslo_policy import _external
+
     if isinstance(check, _external.HttpCheck):
         check.match % _Whatever()
     else:

@@ -10,13 +10,17 @@ from structlog.testing import capture_logs
 
 from breezeblock.auth import policy as policy_module
 from breezeblock.auth.identity import Identity
+from breezeblock.auth.judging import DefaultRules
+from breezeblock.auth.oslo_rules import OsloRules
 from breezeblock.auth.policy import Policy
 from breezeblock.auth.policy_file import overrides
-from breezeblock.auth.rules import DEFAULTS
+from breezeblock.auth.rules import BASE, DEFAULTS
+from breezeblock.compute.api.policy import DEFAULTS as COMPUTE_RULES
 
 POLICY = Policy()
 OWN = {"project_id": "p1"}
 OTHER = {"project_id": "p2"}
+EVERYBODY = ("admin", "manager", "member", "reader", "service", "guest")
 
 
 def who(*roles: str, project: str = "p1") -> Identity:
@@ -146,13 +150,13 @@ def test_only_rules_of_roles_and_ownership_are_remembered(
 ) -> None:
     questions = []
     rules = overridden._rules
-    ask = rules._ask
+    ask = rules.judge
 
     def counting(*question: object) -> bool:
         questions.append(question)
         return ask(*question)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(rules, "_ask", counting)
+    monkeypatch.setattr(rules, "judge", counting)
     for _ in range(3):
         overridden.allows(rule, who("reader"), target)
     assert len(questions) == asked
@@ -385,3 +389,16 @@ def test_the_operator_says_who_is_an_administrator(tmp_path: Path) -> None:
     assert policy.allows("volume:force_delete", chief, OTHER)
     assert not policy.known(who("admin")).is_admin
     assert POLICY.known(who("admin")).is_admin
+
+
+@pytest.mark.parametrize("defaults", [DEFAULTS, COMPUTE_RULES], ids=["volumes", "compute"])
+def test_the_defaults_are_judged_as_oslo_policy_judges_them(defaults: dict[str, str]) -> None:
+    text = {**BASE, **defaults}
+    ours, theirs = DefaultRules(text), OsloRules(text)
+    callers = [who(role, project=project) for role in EVERYBODY for project in ("p1", "")]
+    callers.append(Identity("root", "p1", frozenset(), is_admin=True))
+    for rule in (*text, "volume:fly"):
+        for caller in callers:
+            for target in (OWN, OTHER, {"project_id": ""}, {}):
+                expected = theirs.judge(rule, caller, target)
+                assert ours.judge(rule, caller, target) is expected, (rule, caller, target)
