@@ -104,7 +104,7 @@ def summed_up(runs: Sequence[Mapping[str, Any]], services: Iterable[str]) -> Row
         p99_ms=Figure.of(run["p99_ms"] for run in runs),
         cpu_ms=Figure.of(own) if own else None,
         cpu_ms_by_process={
-            name: round(statistics.median(one.get(name, 0.0) for one in by_process), 2)
+            name: round(statistics.median(one.get(name, 0.0) for one in by_process), 3)
             for name in names
         },
         others_cores=Figure.of(others) if others else None,
@@ -258,7 +258,7 @@ def details(found: Mapping[str, Found]) -> str:
         for name, one in found.items():
             if (row := one.rows.get(metric)) is None:
                 continue
-            shares = ", ".join(f"{part} {ms:g}" for part, ms in row.cpu_ms_by_process.items())
+            shares = ", ".join(f"{part} {ms:.3g}" for part, ms in row.cpu_ms_by_process.items())
             figures = (row.per_second, row.p50_ms, row.p99_ms, row.cpu_ms or "-")
             lines.append(_line([metric.strip(), name, str(row.n), *map(str, figures), shares]))
     return "\n".join(lines)

@@ -1,7 +1,7 @@
 """What `bench/load.py` is run against: either shape of ours, Cinder, or a server that only answers.
 
 A subject says where clients find it and whose processor time is counted; `measured` runs the load
-script once, unchanged and in a process of its own, and returns what it wrote.
+script once, in a process of its own, and returns what it wrote.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from bench.machine import durability, durability_of_cinder
 from tests.engines.process import PrivateServer, started
 
 REPOSITORY = Path(__file__).parents[1]
-LOAD = REPOSITORY / "bench" / "load.py"
 PROJECT = "bec0bec0bec0bec0bec0bec0bec0bec0"
 """Where the load script's volumes are when callers are trusted."""
 
@@ -86,18 +85,10 @@ async def measured(
     watch = [text for name, group in groups.items() for text in ("--watch", f"{name}={group}")]
     with tempfile.TemporaryDirectory(prefix="breezeblock-bench-") as home:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, str(LOAD), "--base", subject.base, *subject.login),
-            *(
-                "--scenarios",
-                scenario,
-                "--runs",
-                "1",
-                "--poll",
-                str(subject.poll_s),
-                "--out",
-                f"{home}/load",
-            ),
-            *(*watch, *options),
+            *(sys.executable, "-m", "bench.load_finely", "--base", subject.base, *subject.login),
+            *("--scenarios", scenario, "--runs", "1", "--poll", str(subject.poll_s)),
+            *("--out", f"{home}/load", *watch, *options),
+            cwd=REPOSITORY,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
