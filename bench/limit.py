@@ -1,6 +1,6 @@
 """The share of the limit: POST /volumes against the same writes by a bare client of the database.
 
-    python -m bench.limit [--shape one spread] [--count 300] [--connections 1 8 32]
+    python -m bench.limit [--shape one spread] [--count 640] [--connections 1 8 32]
 
 What one POST sends to the database is taken from what the database is really sent (SQLite's trace,
 PostgreSQL's log), and then sent again and again with new ids by a client that does nothing else, on
@@ -426,7 +426,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--shape", nargs="+", choices=("one", "spread"), default=["one", "spread"])
-    parser.add_argument("--count", type=int, default=300)
+    parser.add_argument("--count", type=int, default=640)
     parser.add_argument("--connections", nargs="+", type=int, default=[1, 8, 32])
     parser.add_argument("--statements", action="store_true", help="print what a POST sends")
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
