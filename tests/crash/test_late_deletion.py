@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 
 import pytest
 
+from breezeblock.operations.engine import FRESH
 from tests.crash import clients as do
 from tests.crash.stage import Order
 from tests.crash.world import World, run
@@ -14,13 +16,16 @@ KEEP = {"os-reset_status": {"status": "available"}}
 
 
 async def call_off(path: str, action_path: str) -> World:
-    """The worker has just claimed the deletion when it freezes; it wakes up after the reset."""
+    """The worker has just taken the deletion when it freezes; it wakes up after the reset."""
     world, known = World(), SimpleNamespace()
     await do.frozen(world, known)
     world.plan = lambda _stage, actor, point: (
-        Order.FREEZE if actor.name == "worker1" and point.kind == "store.read" else Order.GO
+        Order.FREEZE
+        if actor.name == "worker1" and point.kind == "store.write" and point.when == "after"
+        else Order.GO
     )
     await world.ask("DELETE", path.format(**vars(known)))
+    await asyncio.sleep(FRESH)  # no administrator is quicker
     reply = await world.call("POST", action_path.format(**vars(known)), KEEP, role="admin")
     assert reply.status == 202, reply.json
     world.plan = lambda *_: Order.GO

@@ -17,9 +17,10 @@ from breezeblock.api.attachment_views import detail, summary
 from breezeblock.api.connectors import checked_connector
 from breezeblock.api.resource_filters import FILTERS
 from breezeblock.api.scope import seen_by
-from breezeblock.api.server_use import check_not_used
+from breezeblock.api.server_use import check_not_used, comes_from_compute
 from breezeblock.model import attachments as rules
 from breezeblock.model.attachments import Attachment
+from breezeblock.model.errors import NotFound
 from breezeblock.model.ids import new_id
 from breezeblock.model.volumes import Volume
 from breezeblock.store import attachments
@@ -123,8 +124,16 @@ async def create(call: ApiCall) -> dict[str, Any]:
 
     turn = export_id(wanted.volume_uuid, connector["host"])
     attachment_id, operation_id = await call.app.write_in_turn(turn, reserve_and_connect)
-    await call.app.wait(operation_id)
-    return {"attachment": detail(await _find(call, attachment_id))}
+    return await _connected(call, attachment_id, operation_id)
+
+
+async def _connected(call: ApiCall, attachment_id: str, operation_id: str) -> dict[str, Any]:
+    """What the connecting has come to. Raises OperationFailed, StillRunning."""
+    project = seen_by(call)
+    attachment = await call.app.wait_and_read(
+        operation_id, lambda tx: attachments.get(tx, attachment_id, project)
+    )
+    return {"attachment": detail(attachment)}
 
 
 def _reserve(tx: WriteTx, call: ApiCall, wanted: NewAttachment) -> tuple[Volume, Attachment]:
@@ -146,11 +155,18 @@ def _reserve(tx: WriteTx, call: ApiCall, wanted: NewAttachment) -> tuple[Volume,
 
 
 def _connect(
-    tx: WriteTx, call: ApiCall, volume: Volume, attachment: Attachment, connector: dict[str, Any]
+    tx: WriteTx,
+    call: ApiCall,
+    volume: Volume,
+    attachment: Attachment,
+    connector: dict[str, Any],
+    others: list[Attachment] | None = None,
 ) -> str:
     mode = rules.mode_of(volume, attachment.attach_mode, connector.get("mode"))
-    caller = call.app.caller(call)
-    operation_id = attach_volume.submit(tx, caller, volume, attachment, connector, mode)
+    caller = call.app.caller(call, waits=True)
+    operation_id = attach_volume.submit(
+        tx, caller, volume, attachment, connector, mode, others=others
+    )
     detach_volume.leave_refused(tx, caller, volume, attachment, connector["host"])
     return operation_id
 
@@ -159,16 +175,31 @@ async def update(call: ApiCall) -> dict[str, Any]:
     """Connect the host, and say how it reaches the volume."""
     connector = checked_connector(call.body.attachment.connector)
     attachment_id = call.params["attachment_id"]
-    volume_id = (await _find(call, attachment_id)).volume_id
 
     def connect(tx: WriteTx) -> str:
-        volume = locked_volume(tx, call, "volume:attachment_update", volume_id)
-        attachment = attachments.get(tx, attachment_id, seen_by(call))
-        return _connect(tx, call, volume, attachment, connector)
+        volume, attachment, others = _locked(tx, call, "volume:attachment_update", attachment_id)
+        return _connect(tx, call, volume, attachment, connector, others)
 
-    turn = export_id(volume_id, connector["host"])
-    await call.app.wait(await call.app.write_in_turn(turn, connect))
-    return {"attachment": detail(await _find(call, attachment_id))}
+    def turn(tx: ReadTx) -> str:
+        return export_id(attachments.get(tx, attachment_id).volume_id, connector["host"])
+
+    return await _connected(call, attachment_id, await call.app.write_in_turn(turn, connect))
+
+
+def _locked(
+    tx: WriteTx, call: ApiCall, rule: str, attachment_id: str
+) -> tuple[Volume, Attachment, list[Attachment]]:
+    """The attachment with its volume, which nobody else changes until the transaction ends, and
+    all attachments of that. Raises NotFound, Forbidden."""
+    volume, project = attachments.lock_volume(tx, attachment_id), seen_by(call)
+    present = attachments.of_volume(tx, volume.id) if volume else []
+    found = next((one for one in present if one.id == attachment_id), None)
+    if volume is None or found is None or project not in (None, found.project_id):
+        raise NotFound("Attachment", attachment_id)
+    if project not in (None, volume.project_id):
+        raise NotFound("Volume", volume.id)
+    call.require(rule, owner_of(volume))
+    return volume, found, present
 
 
 async def delete(call: ApiCall) -> dict[str, Any]:
@@ -180,20 +211,28 @@ async def delete(call: ApiCall) -> dict[str, Any]:
         allowed_volume(tx, call, rule, attachment.volume_id)
         return attachment
 
-    found = await call.app.store.read(find)
-    await check_not_used(call, found)
+    if not comes_from_compute(call):
+        await check_not_used(call, await call.app.store.read(find))
 
-    def disconnect(tx: WriteTx) -> str | None:
-        volume = locked_volume(tx, call, rule, found.volume_id)
-        attachment = attachments.get(tx, attachment_id, seen_by(call))
-        return detach_volume.submit(tx, call.app.caller(call), volume, attachment)
+    def disconnect(tx: WriteTx) -> tuple[str, str | None]:
+        volume, attachment, _ = _locked(tx, call, rule, attachment_id)
+        caller = call.app.caller(call, waits=True)
+        return volume.id, detach_volume.submit(tx, caller, volume, attachment)
 
-    turn = export_id(found.volume_id, found.host or "")
-    operation_id = await call.app.write_in_turn(turn, disconnect)
-    if operation_id is not None:
-        await call.app.wait(operation_id)
-    left = await call.app.store.read(lambda tx: attachments.of_volume(tx, found.volume_id))
-    return {"attachments": [summary(one) for one in left]}
+    def turn(tx: ReadTx) -> str:
+        attachment = attachments.get(tx, attachment_id)
+        return export_id(attachment.volume_id, attachment.host or "")
+
+    volume_id, operation_id = await call.app.write_in_turn(turn, disconnect)
+
+    def left(tx: ReadTx) -> list[Attachment]:
+        return attachments.of_volume(tx, volume_id)
+
+    if operation_id is None:
+        present = await call.app.store.read(left)
+    else:
+        present = await call.app.wait_and_read(operation_id, left)
+    return {"attachments": [summary(one) for one in present]}
 
 
 async def complete(call: ApiCall) -> None:
@@ -201,8 +240,7 @@ async def complete(call: ApiCall) -> None:
     attachment_id = call.params["attachment_id"]
 
     def finish(tx: WriteTx) -> None:
-        found = attachments.get(tx, attachment_id, seen_by(call))
-        volume = locked_volume(tx, call, "volume:attachment_complete", found.volume_id)
+        volume, found, _ = _locked(tx, call, "volume:attachment_complete", attachment_id)
         since = found.attached_at or tx.now
         attachments.update(tx, found.id, attach_status="attached", attached_at=since)
         attachments.follow(tx, volume.id, "in-use", "attached")

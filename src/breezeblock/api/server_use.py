@@ -14,13 +14,18 @@ PREFIX = "ConflictNovaUsingAttachment"
 """Clients know the conflict by this name."""
 
 
+def comes_from_compute(call: ApiCall) -> bool:
+    """Whether the compute service itself asks: it knows what its servers use."""
+    agent = call.app.config.compute.block_storage_user
+    return call.identity.is_service or bool(agent and call.identity.user_id == agent)
+
+
 async def check_not_used(call: ApiCall, attachment: Attachment) -> None:
     """Raises Conflict while a server uses the attachment, or when that cannot be found out.
 
     The error names both: only who may detach the volume (`access.allowed_volume`) is to see it.
     """
-    agent = call.app.config.compute.block_storage_user
-    if call.identity.is_service or (agent and call.identity.user_id == agent):
+    if comes_from_compute(call):
         return
     server = attachment.instance_uuid
     compute = call.app.servers

@@ -147,7 +147,13 @@ def _connect(tx: WriteTx, call: ApiCall, connector: dict[str, Any]) -> tuple[str
         attachment = _new(tx, call, volume, attach_status="attaching")
     mode = rules.mode_of(volume, attachment.attach_mode, connector.get("mode"))
     operation_id = attach_volume.submit(
-        tx, call.app.caller(call), volume, attachment, connector, mode, keep_status=True
+        tx,
+        call.app.caller(call, waits=True),
+        volume,
+        attachment,
+        connector,
+        mode,
+        keep_status=True,
     )
     return attachment.id, operation_id
 
@@ -214,7 +220,7 @@ async def _leave(call: ApiCall, rule: str, found: Attachment, *, keep_row: bool 
         if attachment is None:
             return None
         keep = keep_row and attachment.attach_status in ("attached", "error_detaching")
-        caller = call.app.caller(call)
+        caller = call.app.caller(call, waits=True)
         return detach_volume.submit(tx, caller, volume, attachment, keep_row=keep)
 
     operation_id = await call.app.write_in_turn(

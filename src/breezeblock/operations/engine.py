@@ -13,7 +13,7 @@ import random
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -41,13 +41,15 @@ from breezeblock.operations.workflow import (
 )
 from breezeblock.store import operations
 from breezeblock.store.operations import Fenced
-from breezeblock.store.store import Store, StoreUnavailable, Wake, WriteTx
+from breezeblock.store.store import ReadTx, Store, StoreUnavailable, Wake, WriteTx
 from breezeblock.telemetry import metrics, tracing
 
 log = structlog.get_logger()
 
 FOUND_AT_ONCE = 100
 """How many operations of a queue one look finds."""
+FRESH = 0.25
+"""Seconds for which a step may rely on what was found when its work was taken."""
 CLOSE_PATIENCE = 5.0
 """Seconds that running steps are given when a process stops in an orderly way."""
 
@@ -199,6 +201,7 @@ class Engine:
                 self._idle.set()
 
     async def _take_and_step(self, operation_id: str, queue: str) -> None:
+        began = asyncio.get_running_loop().time()
         try:
             taken = await self._take(operation_id, queue)
             if taken is None:
@@ -206,22 +209,50 @@ class Engine:
             if taken.recorded is not None:
                 self._ended_step(taken.held, *taken.recorded)
                 return
-            held = taken.held
-            self._held[held.id] = held.epoch
-            with structlog.contextvars.bound_contextvars(**_ids(held)):
-                try:
-                    await self._step(taken)
-                except Fenced:
-                    await self._fenced(held)
-                finally:
-                    # Its next step may have begun here while we still published the wake-up for it.
-                    if self._held.get(held.id) == held.epoch:
-                        del self._held[held.id]
+            await self._hold_and_step(taken, began)
         except _OfAnotherRelease as error:
             log.info("left to another release", operation=operation_id, step=str(error))
         except StoreUnavailable as error:
             # The lease runs out and the step is repeated: effects bear that, and nothing is lost.
             log.warning("database away", operation=operation_id, error=error.in_full)
+
+    async def _hold_and_step(self, taken: _Taken, began: float) -> None:
+        """Make a step whose work was asked for at `began`, by the loop's clock."""
+        held = taken.held
+        self._held[held.id] = held.epoch
+        with structlog.contextvars.bound_contextvars(**_ids(held)):
+            try:
+                if asyncio.get_running_loop().time() - began >= FRESH:
+                    taken = await self._look_again(taken)
+                await self._step(taken)
+            except Fenced:
+                await self._fenced(held)
+            finally:
+                # Its next step may have begun here while we still published the wake-up for it.
+                if self._held.get(held.id) == held.epoch:
+                    del self._held[held.id]
+
+    async def _look_again(self, taken: _Taken) -> _Taken:
+        """What a step begins with, as it is now. Raises Fenced when the work is not ours any more.
+
+        We may have been frozen since it was taken, and what was found then be long past: a host
+        that was to be shut out is let in again, what was to be deleted is kept.
+        """
+
+        def look(tx: ReadTx) -> _Taken:
+            if not operations.is_held(tx, taken.held):
+                raise Fenced(taken.held.id)
+            step = self.registry[taken.held.workflow].step(taken.held.step)
+            if taken.failed is not None or not isinstance(step, Looking):
+                return taken
+            return replace(taken, found=step.look(tx, self._run_of(taken.held)))
+
+        try:
+            return await self.store.read(look)
+        except (Fenced, StoreUnavailable):
+            raise
+        except Exception as error:
+            return replace(taken, failed=error)
 
     async def _take(self, operation_id: str, queue: str) -> _Taken | None:
         """Take the operation and do in the same transaction what its step can do there; None when

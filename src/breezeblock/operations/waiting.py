@@ -1,22 +1,31 @@
 """Waiting for an operation's end: how a request gets an answer that a service produces.
 
 The answer stands on the operation's row; the message only says that it is there (design, law 10).
-When the message is lost, looking at the row now and then finds the answer all the same.
+When the message is lost, looking at the row now and then finds the answer all the same. Who has
+just opened the operation need not look at first: if it has ended already, that has been heard.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TypeVar
 
 from breezeblock.bus.base import Bus
 from breezeblock.model.errors import Failure, OperationFailed, Unavailable
 from breezeblock.model.operation import Operation
 from breezeblock.operations.wakes import parse_wake
 from breezeblock.store import operations
-from breezeblock.store.store import Store
+from breezeblock.store.store import ReadTx, Store
 
 MOMENT = 0.001
 """Seconds. What rounding leaves of a patience that is over is not waited for."""
+HEARD = 1000
+"""So many ends are remembered that were heard of before anybody waited for them."""
+
+T = TypeVar("T")
 
 
 class StillRunning(Unavailable):
@@ -33,45 +42,74 @@ class Waiter:
         self.bus = bus
         self.topic = f"reply.{name}"
         self._waiting: dict[str, asyncio.Event] = {}
+        self._heard_early: OrderedDict[str, None] = OrderedDict()
 
     async def start(self) -> None:
         await self.bus.listen(self.topic, self._heard)
 
     async def _heard(self, body: bytes) -> None:
-        event = self._waiting.get(parse_wake(body))
+        operation_id = parse_wake(body)
+        event = self._waiting.get(operation_id)
         if event is not None:
             event.set()
+            return
+        self._heard_early[operation_id] = None
+        if len(self._heard_early) > HEARD:
+            self._heard_early.popitem(last=False)
 
     async def wait(self, operation_id: str, seconds: float) -> Operation:
         """The ended operation. Raises OperationFailed for a bad end, StillRunning after so many
         seconds (the operation goes on)."""
-        operation = await self.wait_for_end(operation_id, seconds)
-        if operation.state != "succeeded":
-            raise OperationFailed(Failure(**(operation.failure or {"code": "", "message": ""})))
-        return operation
+        return (await self.wait_and_read(operation_id, seconds, lambda _tx: None))[0]
+
+    async def wait_and_read(
+        self, operation_id: str, seconds: float, then: Callable[[ReadTx], T]
+    ) -> tuple[Operation, T]:
+        """As `wait`, and what `then` reads in the transaction that finds the good end."""
+
+        def read(tx: ReadTx) -> tuple[Operation, T] | None:
+            ended = _ended(tx, operation_id)
+            if ended is not None and ended.state != "succeeded":
+                raise OperationFailed(Failure(**(ended.failure or {"code": "", "message": ""})))
+            return None if ended is None else (ended, then(tx))
+
+        return await self._look_for(operation_id, seconds, read)
 
     async def wait_for_end(self, operation_id: str, seconds: float) -> Operation:
-        """The ended operation, however it ended. Raises StillRunning after so many seconds."""
+        """The ended operation, however it ended; perhaps it has already. Raises StillRunning."""
+        self._heard_early[operation_id] = None  # so it is looked at now
+        return await self._look_for(operation_id, seconds, lambda tx: _ended(tx, operation_id))
+
+    async def _look_for(
+        self, operation_id: str, seconds: float, read: Callable[[ReadTx], T | None]
+    ) -> T:
+        """What `read` finds, as soon as it finds something: it looks when a message comes, and now
+        and then without."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         event = self._waiting.setdefault(operation_id, asyncio.Event())
+        if self._heard_early.pop(operation_id, event) is None:
+            event.set()
         looks = iter(self.LOOKS)
         pause = 0.0
         try:
             while True:
-                event.clear()
-                operation = await self.store.read(lambda tx: operations.get(tx, operation_id))
-                if operation is None or not operation.is_open:
-                    break
-                left = deadline - loop.time()
-                if left < MOMENT:
-                    raise StillRunning(f"Operation {operation_id} is still under way.")
                 pause = next(looks, pause)
-                try:
-                    await asyncio.wait_for(event.wait(), min(pause, left))
-                except TimeoutError:
-                    continue
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(min(pause, deadline - loop.time())):
+                        await event.wait()
+                event.clear()
+                found = await self.store.read(read)
+                if found is not None:
+                    return found
+                if deadline - loop.time() < MOMENT:
+                    raise StillRunning(f"Operation {operation_id} is still under way.")
         finally:
             self._waiting.pop(operation_id, None)
-        assert operation is not None
-        return operation
+
+
+def _ended(tx: ReadTx, operation_id: str) -> Operation | None:
+    """The operation, if it has ended."""
+    operation = operations.get(tx, operation_id)
+    assert operation is not None
+    return None if operation.is_open else operation

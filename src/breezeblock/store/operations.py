@@ -51,21 +51,34 @@ def insert(tx: WriteTx, operation: Operation, *, delay: float = 0.0) -> None:
         )
 
 
+_GET = sa.select(operations).where(operations.c.id == sa.bindparam("the_id"))
+
+
 def get(tx: ReadTx, operation_id: str) -> Operation | None:
-    row = tx.first(sa.select(operations).where(operations.c.id == operation_id))
+    row = tx.first(_GET, the_id=operation_id)
     return _operation(row) if row else None
+
+
+def _open_on(resource_id: sa.ColumnElement[str]) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        operations.c.resource_id == resource_id,
+        operations.c.resource_type != CHECK,
+        operations.c.state == OPEN,
+    )
+
+
+_OPEN_ON = sa.select(operations).where(_open_on(sa.bindparam("the_resource")))
 
 
 def open_on(tx: ReadTx, resource_id: str) -> Operation | None:
     """The open operation of a resource, if any (not one that checks it)."""
-    row = tx.first(
-        sa.select(operations).where(
-            operations.c.resource_id == resource_id,
-            operations.c.resource_type != CHECK,
-            operations.c.state == OPEN,
-        )
-    )
+    row = tx.first(_OPEN_ON, the_resource=resource_id)
     return _operation(row) if row else None
+
+
+def is_open_on(resource_id: sa.ColumnElement[str]) -> sa.Exists:
+    """Whether `open_on` finds one, within a statement."""
+    return sa.exists(sa.select(operations.c.id).where(_open_on(resource_id)))
 
 
 def check_on(tx: ReadTx, resource_id: str) -> Operation | None:
@@ -305,6 +318,26 @@ def cancel(tx: WriteTx, operation_id: str, failure: Failure) -> bool:
 def finish(tx: WriteTx, operation_id: str, note: str) -> bool:
     """End an open operation from outside because what it waited for has come."""
     return _end(tx, operation_id, state="succeeded", result=note)
+
+
+_FINISH_OF = (
+    operations.update()
+    .where(_open_on(sa.bindparam("the_resource")), operations.c.workflow == sa.bindparam("which"))
+    .values(
+        state="succeeded",
+        result=sa.bindparam("the_note", type_=operations.c.result.type),
+        ended_at=db_now(),
+        epoch=operations.c.epoch + 1,
+    )
+    .returning(operations.c.workflow, operations.c.opened_at)
+)
+
+
+def finish_of(tx: WriteTx, resource_id: str, workflow: str, note: str) -> None:
+    """As `finish`, for the open operation of a resource, if it is one of that workflow."""
+    ended = tx.first(_FINISH_OF, the_resource=resource_id, which=workflow, the_note=note)
+    if ended is not None:
+        _count_end(tx, ended.workflow, ended.opened_at, {"state": "succeeded"})
 
 
 def _end(tx: WriteTx, operation_id: str, **values: Any) -> bool:

@@ -51,6 +51,11 @@ def is_offered(tx: ReadTx, volume_id: str) -> bool:
     return tx.first(_IS_OFFERED, the_volume=volume_id) is not None
 
 
+def offered(volume_id: sa.ColumnElement[str]) -> sa.Exists:
+    """As `is_offered`, within a statement."""
+    return sa.exists(sa.select(transfers.c.id).where(transfers.c.volume_id == volume_id))
+
+
 def withdraw(tx: WriteTx, volume_id: str) -> bool:
     """End the offer of a volume whose status says something else from now on, or that is gone:
     nobody may take it over with an old key. Whether there was one."""

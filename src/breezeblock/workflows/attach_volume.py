@@ -11,6 +11,7 @@ volume on the same host take turns, other hosts are not held up (design, law 4).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -78,16 +79,19 @@ def submit(
     connector: dict[str, Any],
     mode: str,
     *,
+    others: Iterable[Attachment] | None = None,
     keep_status: bool = False,
 ) -> str:
     """Open the operation that connects the attachment; returns its id.
 
-    `connector` names the host. It is kept at once: whoever deletes the attachment must know which
-    host may have been let in. Raises Conflict when another server has the volume, or while work on
-    the same export is under way.
+    `others` are the volume's attachments, where the caller has read them since it locked the
+    volume. `connector` names the host. It is kept at once: whoever deletes the attachment must know
+    which host may have been let in. Raises Conflict when another server has the volume, or while
+    work on the same export is under way.
     """
     host = str(connector["host"])
-    rules.check_connect(volume, attachment, host, attachments.of_volume(tx, volume.id))
+    present = attachments.of_volume(tx, volume.id) if others is None else others
+    rules.check_connect(volume, attachment, host, present)
     attachments.update(tx, attachment.id, connector=connector)
     data = Data(attachment.id, volume.id, connector, mode, keep_status)
     resource = export_id(volume.id, host)
@@ -148,27 +152,22 @@ def _connected(tx: WriteTx, data: Data, info: dict[str, Any]) -> None:
     if data.again:
         attachments.update(tx, data.attachment_id, connection_info=info)
         return
-    values: dict[str, Any] = {
-        "connection_info": info,
-        "connector": data.connector,
-        "host_name": data.connector["host"],
-        "mountpoint": data.connector.get("mountpoint"),
-        "attach_mode": data.mode,
-    }
+    if data.keep_status:
+        attachments.update(
+            tx,
+            data.attachment_id,
+            connection_info=info,
+            connector=data.connector,
+            host_name=data.connector["host"],
+            mountpoint=data.connector.get("mountpoint"),
+            attach_mode=data.mode,
+        )
+        return
+    volumes.lock(tx, data.volume_id)
     # A call that comes late, after the guest has the volume, shall not take back that it does.
-    keep_status = data.keep_status or _is_complete(tx, data)
-    if not keep_status:
-        values["attach_status"] = "attaching"
-        volumes.lock(tx, data.volume_id)
     # Without a row (an administrator's reset) there is nothing that the volume could follow.
-    if attachments.update(tx, data.attachment_id, **values) and not keep_status:
+    if attachments.connect(tx, data.attachment_id, data.connector, data.mode, info) == "attaching":
         attachments.follow(tx, data.volume_id, "attaching", "attaching")
-
-
-def _is_complete(tx: ReadTx, data: Data) -> bool:
-    """Whether the guest has the volume already (an attachment belongs to one host)."""
-    present = attachments.find(tx, data.attachment_id)
-    return present is not None and present.attach_status == "attached"
 
 
 def _settle_failure(tx: WriteTx, operation: Operation, data: Data, failure: Failure) -> None:

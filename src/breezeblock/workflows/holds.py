@@ -10,6 +10,4 @@ HOLD = "hold_volume"
 
 def release(tx: WriteTx, volume_id: str) -> None:
     """End the hold on the volume, if there is one."""
-    held = operations.open_on(tx, volume_id)
-    if held is not None and held.workflow == HOLD:
-        operations.finish(tx, held.id, "released")
+    operations.finish_of(tx, volume_id, HOLD, "released")
