@@ -75,7 +75,8 @@ def _adopt(
 ) -> tuple[Volume, VolumeType]:
     _refuse_what_is_ours(tx, named)
     volume_type = _volume_type(tx, call, wanted.volume_type)
-    refuse_volumes(encryptions.find(tx, volume_type.id), volume_type.name)
+    encrypted = encryptions.find(tx, volume_type.id) is not None
+    refuse_volumes(volume_type.name, encrypted=encrypted)
     if volume_type.multiattach:
         call.require("volume:multiattach")
     try:
@@ -120,7 +121,7 @@ def _refuse_what_is_ours(tx: ReadTx, named: dict[str, str]) -> None:
 
 def _volume_type(tx: ReadTx, call: ApiCall, named: str | None) -> VolumeType:
     if not named:
-        return usual_type(tx, call)
+        return usual_type(tx, call)[0]
     try:
         return volume_types.resolve(tx, named, seen_by(call))
     except NotFound:

@@ -21,7 +21,7 @@ from breezeblock.images.staging import COMPARED
 from breezeblock.model import snapshots as snapshot_rules
 from breezeblock.model import volumes as rules
 from breezeblock.model.encryptions import refuse_volumes
-from breezeblock.model.errors import InvalidInput, NotFound, OverQuota
+from breezeblock.model.errors import InvalidInput, NotFound
 from breezeblock.model.ids import new_id
 from breezeblock.model.volume_types import VolumeType
 from breezeblock.model.volumes import Volume
@@ -183,15 +183,14 @@ def _create(
     tx: WriteTx, call: ApiCall, wanted: NewVolume, image: Image | None, hints: dict[str, Any]
 ) -> tuple[Volume, VolumeType]:
     start = _of_image(image) if image else _start(tx, call, wanted)
-    volume_type = _volume_type(tx, call, wanted, start)
-    refuse_volumes(encryptions.find(tx, volume_type.id), volume_type.name)
+    volume_type, encrypted = _volume_type(tx, call, wanted, start)
+    refuse_volumes(volume_type.name, encrypted=encrypted)
     size = wanted.size or (start.size if start else None)
     if not size:
         raise InvalidInput("size: it is needed unless the volume is made of another or a snapshot.")
     if start and size < start.size:
         raise InvalidInput(f"size: {size} is less than the source's {start.size} GiB.")
     rules.check_size(size, volume_type.extra_specs)
-    check_volume_limit(tx, call.app, own_project(call), size)
     if volume_type.multiattach:
         call.require("volume:multiattach")
     zones = _zones(tx, call, wanted.availability_zone, volume_type, start)
@@ -260,7 +259,20 @@ def _start(tx: ReadTx, call: ApiCall, wanted: NewVolume) -> Start | None:
     )
 
 
-def _volume_type(tx: ReadTx, call: ApiCall, wanted: NewVolume, start: Start | None) -> VolumeType:
+def _volume_type(
+    tx: ReadTx, call: ApiCall, wanted: NewVolume, start: Start | None
+) -> tuple[VolumeType, bool]:
+    """The type of the new volume, and whether volumes of it are to be encrypted."""
+    chosen = _named_type(tx, call, wanted, start)
+    if chosen is None:
+        return usual_type(tx, call)
+    return chosen, encryptions.find(tx, chosen.id) is not None
+
+
+def _named_type(
+    tx: ReadTx, call: ApiCall, wanted: NewVolume, start: Start | None
+) -> VolumeType | None:
+    """The type that the request names, or what the volume is made of has."""
     if wanted.volume_type:
         chosen = volume_types.resolve(tx, wanted.volume_type, seen_by(call))
         if start and start.volume_type_id and chosen.id != start.volume_type_id:
@@ -270,19 +282,18 @@ def _volume_type(tx: ReadTx, call: ApiCall, wanted: NewVolume, start: Start | No
         return volume_types.get(tx, start.volume_type_id)
     if start and start.type_named:
         return _type_of_image(tx, call, start.type_named)
-    return usual_type(tx, call)
+    return None
 
 
-def usual_type(tx: ReadTx, call: ApiCall) -> VolumeType:
-    """The type of volumes for which none is named: the project's, else the configured one."""
-    if own := default_types.of_project(tx, call.identity.project_id, seen_by(call)):
-        return own
+def usual_type(tx: ReadTx, call: ApiCall) -> tuple[VolumeType, bool]:
+    """The type of volumes for which none is named: the project's, else the configured one; and
+    whether volumes of it are to be encrypted."""
     name = call.app.config.default_volume_type
-    try:
-        return volume_types.resolve(tx, name)
-    except NotFound:
+    found = default_types.usual(tx, call.identity.project_id, seen_by(call), name)
+    if found is None:
         # The client did nothing wrong: the operator has to make the type or configure another.
-        raise Fault(500, f"The configured default volume type {name} does not exist.") from None
+        raise Fault(500, f"The configured default volume type {name} does not exist.")
+    return found
 
 
 def _type_of_image(tx: ReadTx, call: ApiCall, name: str) -> VolumeType:
@@ -325,10 +336,4 @@ def _zones(
 
 def check_volume_limit(tx: ReadTx, app: Application, project_id: str, size: int) -> None:
     """The quota's limit on the size of one volume. Raises OverQuota."""
-    limits = quotas.limits(tx, project_id, ["per_volume_gigabytes"], app.quota_defaults)
-    limit = limits.get("per_volume_gigabytes", -1)
-    if 0 <= limit < size:
-        raise OverQuota(
-            f"{size} GiB were asked; the limit of {limit} GiB for one volume would be exceeded.",
-            "VolumeSizeExceedsLimit",
-        )
+    quotas.check_volume(tx, project_id, size, app.quota_defaults)

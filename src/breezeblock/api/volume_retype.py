@@ -28,7 +28,7 @@ async def retype(call: ApiCall) -> None:
         wanted = volume_types.resolve(tx, body.new_type, seen_by(call))
         if wanted.multiattach:
             call.require("volume:multiattach", owner_of(volume))
-        refuse_volumes(encryptions.find(tx, wanted.id), wanted.name)
+        refuse_volumes(wanted.name, encrypted=encryptions.find(tx, wanted.id) is not None)
         retype_volume.submit(
             tx,
             call.app.caller(call),

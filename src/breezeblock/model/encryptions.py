@@ -26,9 +26,9 @@ class Encryption(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: datetime | None = None
 
 
-def refuse_volumes(encryption: Encryption | None, type_name: str) -> None:
+def refuse_volumes(type_name: str, *, encrypted: bool) -> None:
     """Raises InvalidInput when volumes of the type would have to be encrypted."""
-    if encryption is not None:
+    if encrypted:
         raise InvalidInput(
             f"volume_type: volumes of {type_name} are to be encrypted, and this deployment has no "
             "key manager to do it with. Take another type."

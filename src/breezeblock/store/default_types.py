@@ -9,6 +9,8 @@ from breezeblock.model.volume_types import VolumeType
 from breezeblock.store import volume_types
 from breezeblock.store.store import ReadTx, WriteTx
 from breezeblock.store.tables import default_volume_types as defaults
+from breezeblock.store.tables import encryptions
+from breezeblock.store.tables import volume_types as types
 
 
 def assign(tx: WriteTx, project_id: str, name_or_id: str) -> str:
@@ -43,6 +45,53 @@ def of_project(tx: ReadTx, project_id: str, seen_by: str | None) -> VolumeType |
     """
     type_id = _of(tx, project_id)
     return None if type_id is None else volume_types.get(tx, type_id, seen_by)
+
+
+_TYPE = tuple(column.name for column in types.c)
+_USUAL = (
+    sa.select(
+        types,
+        encryptions.c.encryption_id.is_not(None).label("encrypted"),
+        defaults.c.project_id.is_not(None).label("own"),
+    )
+    .select_from(
+        types.outerjoin(
+            defaults,
+            sa.and_(
+                defaults.c.volume_type_id == types.c.id,
+                defaults.c.project_id == sa.bindparam("the_project"),
+            ),
+        ).outerjoin(encryptions, encryptions.c.volume_type_id == types.c.id)
+    )
+    .where(
+        sa.or_(
+            defaults.c.project_id.is_not(None),
+            types.c.id == sa.bindparam("configured"),
+            types.c.name == sa.bindparam("configured"),
+        )
+    )
+    .order_by(defaults.c.project_id.is_(None), types.c.id != sa.bindparam("configured"))
+)
+_USUAL_HELD = volume_types.holding(_USUAL)
+
+
+def usual(
+    tx: ReadTx, project_id: str, seen_by: str | None, configured: str
+) -> tuple[VolumeType, bool] | None:
+    """The project's own default type, if it has one, or the configured one, by id or by name; and
+    whether volumes of it are to be encrypted. None when there is neither.
+
+    Raises NotFound when the project's own is private and the project may not use it (`seen_by`
+    None: an administrator, who may).
+    """
+    statement = _USUAL_HELD if isinstance(tx, WriteTx) else _USUAL
+    row = tx.first(statement, the_project=project_id, configured=configured)
+    if row is None:
+        return None
+    usual = VolumeType(**dict(zip(_TYPE, row, strict=False)))
+    if row.own and not usual.is_public:
+        volume_types.get(tx, usual.id, seen_by)
+    return usual, bool(row.encrypted)
 
 
 _OF_PROJECT = sa.select(defaults.c.volume_type_id).where(

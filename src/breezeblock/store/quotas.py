@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -13,6 +15,9 @@ from breezeblock.store.tables import quota_limits, quota_usages
 DEFAULT_CLASS = ":default"
 """Stands in the project column for the default quota class."""
 
+PER_VOLUME = "per_volume_gigabytes"
+"""The resource whose limit is that of a single volume's size; nothing is counted for it."""
+
 LIMIT_ERRORS = {
     "volumes": "VolumeLimitExceeded",
     "gigabytes": "VolumeSizeExceedsAvailableQuota",
@@ -21,16 +26,28 @@ LIMIT_ERRORS = {
 
 
 def charge(
-    tx: WriteTx, project_id: str, changes: Mapping[str, int], defaults: Mapping[str, int]
+    tx: WriteTx,
+    project_id: str,
+    changes: Mapping[str, int],
+    defaults: Mapping[str, int],
+    *,
+    volume_size: int = 0,
 ) -> None:
     """Move the project's usage; raises OverQuota when a growth passes its limit.
 
     `changes` is resource → difference, `defaults` the configured limits of resources without a row
-    (a resource that is not in it is unlimited). One statement moves all rows, in a fixed order, so
-    that two transactions cannot wait for each other.
+    (a resource that is not in it is unlimited). `volume_size`: of one volume, which has a limit of
+    its own. One statement moves all rows, in a fixed order, so that two transactions cannot wait
+    for each other.
     """
     moved = {name: change for name, change in sorted(changes.items()) if change}
-    _compare(tx, project_id, moved, record(tx, project_id, moved), defaults)
+    then = record(tx, project_id, moved)
+    _compare(tx, project_id, moved, then, defaults, volume_size=volume_size)
+
+
+def check_volume(tx: ReadTx, project_id: str, size: int, defaults: Mapping[str, int]) -> None:
+    """The limit on the size of one volume. Raises OverQuota."""
+    _compare(tx, project_id, {}, {}, defaults, volume_size=size)
 
 
 def check(
@@ -49,10 +66,19 @@ def _compare(
     moved: Mapping[str, int],
     then: Mapping[str, int],
     defaults: Mapping[str, int],
+    *,
+    volume_size: int = 0,
 ) -> None:
     """Raises OverQuota when something that grows is then above its limit."""
     grown = [name for name, change in moved.items() if change > 0]
-    allowed = limits(tx, project_id, grown, defaults) if grown else {}
+    asked = [*grown, PER_VOLUME] if volume_size else grown
+    allowed = limits(tx, project_id, asked, defaults) if asked else {}
+    if 0 <= allowed.get(PER_VOLUME, -1) < volume_size:
+        raise OverQuota(
+            f"{volume_size} GiB were asked; the limit of {allowed[PER_VOLUME]} GiB for one volume "
+            "would be exceeded.",
+            "VolumeSizeExceedsLimit",
+        )
     for name in grown:
         limit = allowed.get(name, -1)
         if 0 <= limit < then[name]:
@@ -80,14 +106,31 @@ def record(tx: WriteTx, project_id: str, changes: Mapping[str, int]) -> dict[str
 
 def _moved(tx: WriteTx, project_id: str, changes: Mapping[str, int]) -> dict[str, int]:
     """Move the rows that are there, in one statement; resource → what is used now."""
-    change = sa.case(changes, value=quota_usages.c.resource)
-    statement = (
+    given: dict[str, Any] = {"the_project": project_id}
+    for number, (name, change) in enumerate(changes.items()):
+        given |= {f"name_{number}": name, f"change_{number}": change}
+    rows = tx.rows(_moving(len(changes)), **given)
+    return {row.resource: row.in_use for row in rows}
+
+
+@cache
+def _moving(number: int) -> sa.Executable:
+    """The statement that moves so many of a project's resources."""
+    names = [sa.bindparam(f"name_{one}", type_=sa.String) for one in range(number)]
+    changes = [sa.bindparam(f"change_{one}", type_=sa.Integer) for one in range(number)]
+    whens = [
+        (quota_usages.c.resource == name, change)
+        for name, change in zip(names, changes, strict=True)
+    ]
+    return (
         quota_usages.update()
-        .where(quota_usages.c.project_id == project_id, quota_usages.c.resource.in_(list(changes)))
-        .values(in_use=quota_usages.c.in_use + change)
+        .where(
+            quota_usages.c.project_id == sa.bindparam("the_project"),
+            quota_usages.c.resource.in_(names),
+        )
+        .values(in_use=quota_usages.c.in_use + sa.case(*whens))
         .returning(quota_usages.c.resource, quota_usages.c.in_use)
     )
-    return {row.resource: row.in_use for row in tx.rows(statement)}
 
 
 def _over(name: str, asked: int, used: int, limit: int) -> OverQuota:
@@ -101,17 +144,21 @@ def _over(name: str, asked: int, used: int, limit: int) -> OverQuota:
     )
 
 
+_LIMITS = sa.select(quota_limits).where(
+    quota_limits.c.project_id.in_(sa.bindparam("the_projects", expanding=True))
+)
+_SOME_LIMITS = _LIMITS.where(quota_limits.c.resource.in_(sa.bindparam("the_names", expanding=True)))
+
+
 def limits(
     tx: ReadTx, project_id: str, names: list[str] | None, defaults: Mapping[str, int]
 ) -> dict[str, int]:
     """Resource → limit of a project: its own, else the default class's, else the configured."""
-    statement = sa.select(quota_limits).where(
-        quota_limits.c.project_id.in_((project_id, DEFAULT_CLASS))
-    )
-    if names is not None:
-        statement = statement.where(quota_limits.c.resource.in_(names))
     found = dict(defaults)
-    rows = tx.rows(statement)
+    if names is None:
+        rows = tx.rows(_LIMITS, the_projects=[project_id, DEFAULT_CLASS])
+    else:
+        rows = tx.rows(_SOME_LIMITS, the_projects=[project_id, DEFAULT_CLASS], the_names=names)
     for row in sorted(rows, key=lambda row: row.project_id != DEFAULT_CLASS):
         found[row.resource] = row.hard_limit
     return found

@@ -47,10 +47,15 @@ def _taken(name: str) -> Conflict:
     return Conflict(f"A volume type named {name} exists already.")
 
 
+_BY_ID = sa.select(volume_types).where(volume_types.c.id == sa.bindparam("the_type"))
+
+
 def get(tx: ReadTx, type_id: str, project_id: str | None = None) -> VolumeType:
     """The type by id, if the project may see it (None: an administrator). Raises NotFound."""
-    found = sa.select(volume_types).where(volume_types.c.id == type_id, _visible(project_id))
-    row = tx.first(_held(tx, found))
+    if project_id is None:
+        row = tx.first(_BY_ID_HELD if isinstance(tx, WriteTx) else _BY_ID, the_type=type_id)
+    else:
+        row = tx.first(_held(tx, _BY_ID.where(_visible(project_id))), the_type=type_id)
     if row is None:
         raise NotFound("Volume type", type_id)
     return _type(row)
@@ -74,9 +79,15 @@ def resolve(tx: ReadTx, name_or_id: str, project_id: str | None = None) -> Volum
 
 def _held(tx: ReadTx, statement: sa.Select[Any]) -> sa.Select[Any]:
     """The statement, keeping a reader that will write from being overtaken by a new name."""
-    if not isinstance(tx, WriteTx):
-        return statement
+    return holding(statement) if isinstance(tx, WriteTx) else statement
+
+
+def holding(statement: sa.Select[Any]) -> sa.Select[Any]:
+    """The statement, so that nobody renames the types that it reads until the commit."""
     return statement.with_for_update(read=True, key_share=True, of=volume_types)
+
+
+_BY_ID_HELD = holding(_BY_ID)
 
 
 def lock(tx: WriteTx, type_id: str) -> VolumeType:

@@ -38,7 +38,7 @@ from breezeblock.operations.workflow import (
     Run,
     Workflow,
 )
-from breezeblock.scheduler.ranking import rank
+from breezeblock.scheduler.ranking import choose
 from breezeblock.scheduler.request import Request, hinted_volumes
 from breezeblock.store import attachments, messages, quotas, snapshots, volumes, work
 from breezeblock.store.operations import Fenced
@@ -100,7 +100,8 @@ def submit(tx: WriteTx, caller: Caller, volume: Volume, data: Data, limits: dict
 
     The caller has checked source, type and sizes in this transaction. Raises OverQuota.
     """
-    quotas.charge(tx, volume.project_id, of_volume(volume.size, data.type_name), limits)
+    used = of_volume(volume.size, data.type_name)
+    quotas.charge(tx, volume.project_id, used, limits, volume_size=volume.size)
     volumes.insert(tx, volume)
     return submit_operation(tx, WORKFLOW, caller, volume.id, data, SCHEDULER)
 
@@ -121,11 +122,12 @@ def schedule(tx: ReadTx, run: Run[Data]) -> Outcome:
         locations=volumes.locations(tx, hinted_volumes(data.hints), run.operation.project_id),
     )
     chosen = run.doors.scheduling
-    ranking = rank(run.doors.pools.seen(tx), request, chosen.filters, chosen.weighers)
+    pools, most = run.doors.pools.seen(tx), chosen.max_candidates
+    ranking = choose(pools, request, chosen.filters, chosen.weighers, most)
     data = msgspec.structs.replace(
         data,
-        candidates=tuple(one.pool for one in ranking.candidates[: chosen.max_candidates]),
-        ranking=record_of(ranking, chosen.max_candidates),
+        candidates=tuple(one.pool for one in ranking.candidates[:most]),
+        ranking=record_of(ranking, most),
     )
     if not data.candidates and run.operation.attempts < TRIES_FOR_READINESS and ranking.none_ready:
         return Again(after=1.0, note="no backend is up yet")
