@@ -11,7 +11,7 @@ from breezeblock.api.access import locked_volume
 from breezeblock.api.application import ApiCall
 from breezeblock.api.manageable import TAGS, list_routes, reference, service_on
 from breezeblock.api.scope import own_project
-from breezeblock.api.snapshot_views import view
+from breezeblock.api.snapshot_views import Views, made
 from breezeblock.model import volumes as volume_rules
 from breezeblock.model.ids import new_id
 from breezeblock.model.snapshots import Snapshot
@@ -42,7 +42,7 @@ async def adopt(call: ApiCall) -> dict[str, Any]:
     wanted: Adopted = call.body.snapshot
     named = reference(wanted.ref, "snapshot")
     snapshot = await call.app.store.write(lambda tx: _adopt(tx, call, wanted, named))
-    return {"snapshot": view(call, snapshot, detailed=False)}
+    return {"snapshot": Views(call, detailed=False)(made(snapshot))}
 
 
 def _adopt(tx: WriteTx, call: ApiCall, wanted: Adopted, named: dict[str, str]) -> Snapshot:

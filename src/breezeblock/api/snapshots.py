@@ -10,12 +10,13 @@ from breezeblock.api.access import locked_snapshot, locked_volume, owner_of
 from breezeblock.api.application import ApiCall
 from breezeblock.api.resource_filters import FILTERS
 from breezeblock.api.scope import own_project, seen_by
-from breezeblock.api.snapshot_views import view
+from breezeblock.api.snapshot_views import Views, made
 from breezeblock.model import volumes as volume_rules
 from breezeblock.model.errors import InvalidInput, NotFound
 from breezeblock.model.ids import new_id
 from breezeblock.model.snapshots import RESETTABLE, Snapshot
-from breezeblock.store import services, snapshots, volume_types, volumes
+from breezeblock.store import services, shown_snapshots, snapshots, volume_types, volumes
+from breezeblock.store.shown_snapshots import ShownSnapshot
 from breezeblock.store.store import WriteTx
 from breezeblock.web.query import Column, Listing, page, parse_list
 from breezeblock.web.routes import Route
@@ -121,8 +122,9 @@ async def list_detailed(call: ApiCall) -> dict[str, Any]:
 async def _list(call: ApiCall, *, detailed: bool) -> dict[str, Any]:
     query = parse_list(call, SNAPSHOTS)
     project = None if query.all_tenants else call.identity.project_id
-    found = await call.app.store.read(lambda tx: snapshots.page(tx, query, project))
-    shown = [view(call, one, detailed=detailed) for one in found.items]
+    found = await call.app.store.read(lambda tx: shown_snapshots.page(tx, query, project))
+    view = Views(call, detailed=detailed)
+    shown = [view(one) for one in found.items]
     return page(call, SNAPSHOTS, query, shown, shown[-1].id if shown else None, found.total)
 
 
@@ -133,7 +135,7 @@ async def create(call: ApiCall) -> dict[str, Any]:
     if call.at_least(3, 66) and wanted.force is False:
         raise InvalidInput("snapshot.force: volumes in use are always taken; leave force out.")
     snapshot = await call.app.store.write(lambda tx: _create(tx, call, wanted))
-    return {"snapshot": view(call, snapshot, extended=False)}
+    return {"snapshot": Views(call, extended=False)(made(snapshot))}
 
 
 def _create(tx: WriteTx, call: ApiCall, wanted: NewSnapshot) -> Snapshot:
@@ -164,9 +166,9 @@ def _create(tx: WriteTx, call: ApiCall, wanted: NewSnapshot) -> Snapshot:
 
 async def show(call: ApiCall) -> dict[str, Any]:
     snapshot_id, project = call.params["snapshot_id"], seen_by(call)
-    snapshot = await call.app.store.read(lambda tx: snapshots.get(tx, snapshot_id, project))
+    snapshot = await call.app.store.read(lambda tx: shown_snapshots.get(tx, snapshot_id, project))
     call.require("volume:get_snapshot", owner_of(snapshot))
-    return {"snapshot": view(call, snapshot)}
+    return {"snapshot": Views(call)(snapshot)}
 
 
 async def update(call: ApiCall) -> dict[str, Any]:
@@ -174,12 +176,13 @@ async def update(call: ApiCall) -> dict[str, Any]:
     if not changes:
         raise InvalidInput("snapshot: give at least one of name and description.")
 
-    def change(tx: WriteTx) -> Snapshot:
+    def change(tx: WriteTx) -> ShownSnapshot:
         snapshot = locked_snapshot(tx, call, "volume:update_snapshot")
         snapshots.update(tx, snapshot.id, **changes)
-        return snapshots.get(tx, snapshot.id)
+        return shown_snapshots.get(tx, snapshot.id)
 
-    return {"snapshot": view(call, await call.app.store.write(change), extended=False)}
+    snapshot = await call.app.store.write(change)
+    return {"snapshot": Views(call, extended=False)(snapshot)}
 
 
 async def delete(call: ApiCall) -> None:

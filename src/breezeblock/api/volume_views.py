@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Raw, Struct, UnsetType, field
+from msgspec import UNSET, Struct, UnsetType, field
 
 from breezeblock.api.application import ApiCall
+from breezeblock.api.shown import Opened, as_shown, raw
 from breezeblock.model.volumes import SHOWN_AS, Volume
 from breezeblock.store.shown_volumes import ShownVolume
 from breezeblock.store.shown_volumes import Use as Used
-from breezeblock.web.types import timestamp
 
 Links = list[dict[str, str]]
 
@@ -104,11 +104,10 @@ class Details:
         self._minor = 0 if oldest else call.version.minor
         self._admin = call.identity.is_admin
         self._sees_hosts = call.identity.is_admin or call.identity.is_service
-        self._extended = extended
-        self._opened: dict[tuple[str, str, str], bool] = {}
+        self._opened = Opened(call) if extended else _nothing
 
     def __call__(self, volume: ShownVolume) -> VolumeDetail:
-        minor, admin, is_open = self._minor, self._admin, self._is_open
+        minor, admin, is_open = self._minor, self._admin, self._opened
         uses = volume.uses
         migration = is_open("volume_extension:volume_mig_status_attribute", volume)
         return VolumeDetail(
@@ -152,21 +151,12 @@ class Details:
             migstat=volume.migration_status if migration else UNSET,
             name_id=None if migration else UNSET,
             volume_image_metadata=(
-                _raw(volume.image_metadata)
+                raw(volume.image_metadata)
                 if volume.image_metadata != "{}"
                 and is_open("volume_extension:volume_image_metadata:show", volume)
                 else UNSET
             ),
         )
-
-    def _is_open(self, rule: str, volume: ShownVolume) -> bool:
-        """Whether a rule opens its field to the caller: asked once for each owner."""
-        asked = rule, volume.project_id, volume.user_id
-        answer = self._opened.get(asked)
-        if answer is None:
-            owner = {"project_id": volume.project_id, "user_id": volume.user_id}
-            answer = self._opened[asked] = self._extended and self._call.allowed(rule, owner)
-        return answer
 
     def _use(self, volume_id: str, use: Used) -> Use:
         return Use(
@@ -189,12 +179,12 @@ class _Links:
         )
 
     def __call__(self, volume_id: str) -> Any:
-        return _raw(f"{self._before}{volume_id}{self._between}{volume_id}{self._after}")
+        return raw(f"{self._before}{volume_id}{self._between}{volume_id}{self._after}")
 
 
-def _raw(text: str) -> Any:
-    """JSON that goes into the answer as it is."""
-    return Raw(text)
+def _nothing(_rule: str, _volume: ShownVolume) -> bool:
+    """Replies to create and update leave out what rules open."""
+    return False
 
 
 def _metadata(volume: ShownVolume, uses: Sequence[Used]) -> Any:
@@ -206,24 +196,9 @@ def _metadata(volume: ShownVolume, uses: Sequence[Used]) -> Any:
     for use in uses:
         if use.legacy and use.mode:
             mixed["attached_mode"] = use.mode
-    return msgspec.json.decode(volume.metadata) | mixed if mixed else _raw(volume.metadata)
+    return msgspec.json.decode(volume.metadata) | mixed if mixed else raw(volume.metadata)
 
 
 def made(volume: Volume, type_name: str) -> ShownVolume:
     """A volume that has just been made, as it will be read: nothing uses it yet."""
-    fields = {
-        name: getattr(volume, name)
-        for name in ShownVolume.__struct_fields__
-        if name in Volume.__struct_fields__
-    }
-    return ShownVolume(
-        **fields
-        | {
-            "metadata": msgspec.json.encode(volume.metadata).decode(),
-            "image_metadata": msgspec.json.encode(volume.image_metadata).decode(),
-            "created_at": timestamp(volume.created_at),
-            "updated_at": timestamp(volume.updated_at),
-            "type_name": type_name,
-            "used": None,
-        }
-    )
+    return as_shown(ShownVolume, volume, type_name=type_name, used=None)

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from breezeblock.model.errors import NotFound
 from breezeblock.model.listing import ListQuery, Page
+from breezeblock.store import shown
 from breezeblock.store.expressions import json_rows, time_text
 from breezeblock.store.listing import Listed
 from breezeblock.store.store import ReadTx
@@ -97,19 +98,7 @@ _USED = (
     .where(attachments.c.volume_id == volumes.c.id, attachments.c.attach_status == "attached")
     .scalar_subquery()
 )
-_MADE = {
-    "metadata": sa.cast(volumes.c.metadata, sa.Text),
-    "image_metadata": sa.cast(volumes.c.image_metadata, sa.Text),
-    "created_at": time_text(volumes.c.created_at),
-    "updated_at": time_text(volumes.c.updated_at),
-    "type_name": _TYPE_NAME,
-    "used": _USED,
-}
-"""Those that are not simply the column of their name."""
-_SHOWN = [
-    _MADE[name].label(name) if name in _MADE else volumes.c[name]
-    for name in ShownVolume.__struct_fields__
-]
+_SHOWN = shown.columns(volumes, ShownVolume, type_name=_TYPE_NAME, used=_USED)
 
 _NAMES = Listed(
     volumes,
