@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import statistics
 import sys
 import time
@@ -107,6 +108,10 @@ class Collected:
 async def measure(wanted: argparse.Namespace) -> dict[str, Any]:
     """Start all that is wanted, measure, stop it."""
     began = time.monotonic()
+    task = asyncio.current_task()
+    assert task is not None
+    # Whoever ends this ends all that it has started, too.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with AsyncExitStack() as stack:
         running = await _start(stack, wanted)
         for one in running:
