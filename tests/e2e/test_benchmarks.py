@@ -60,3 +60,28 @@ def test_a_verdict_needs_more_than_noise() -> None:
     assert steady.worse_than(5)
     assert not steady.worse_than(25)
     assert not noisy.worse_than(5)
+
+
+LOG = """\
+2026-01-02 03:04:05.678 UTC [7] LOG:  statement: BEGIN
+2026-01-02 03:04:05.678 UTC [8] LOG:  statement: BEGIN
+2026-01-02 03:04:05.678 UTC [8] LOG:  execute s0: SELECT 1
+2026-01-02 03:04:05.679 UTC [7] LOG:  execute s1: INSERT INTO volumes
+\t(id, name, host) VALUES ($1, $2, $3)
+2026-01-02 03:04:05.679 UTC [7] DETAIL:  parameters: $1 = '%s', $2 = 'it''s', $3 = NULL
+2026-01-02 03:04:05.680 UTC [8] LOG:  statement: COMMIT
+2026-01-02 03:04:05.680 UTC [7] LOG:  statement: COMMIT
+"""
+
+
+def test_what_a_post_sends_is_read_from_the_log_of_postgresql() -> None:
+    first, second = "11111111-2222-4333-8444-555555555555", "99999999-2222-4333-8444-555555555555"
+    sent = limit.transaction_of(*limit.logged(LOG % first + LOG % second))
+    insert = "INSERT INTO volumes\n(id, name, host) VALUES ($1, $2, $3)"
+
+    assert [one.text for one in sent.statements] == ["BEGIN", insert, "COMMIT"]
+    assert sent.statements[1].values == (second, "it's", None)
+    assert sent.idents == {second}
+    again = dict(sent.again())[insert]
+    assert again[0] not in (first, second)
+    assert again[1:] == ["it's", None]
