@@ -7,6 +7,7 @@ import threading
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -173,6 +174,21 @@ async def test_a_long_read_does_not_hold_up_the_event_loop(store: Store) -> None
     assert await store.read(count) == 300_000 * 300_001 // 2
     assert threads[-1] is not threading.main_thread()
     assert await store.read(lambda tx: quotas.usages(tx, "p")) == {}
+
+
+async def test_a_database_that_cannot_be_opened_is_not_available(tmp_path: Path) -> None:
+    for url in (
+        f"sqlite:///{tmp_path}/nowhere/db.sqlite",
+        "postgresql+psycopg://postgres@127.0.0.1:1/none",
+    ):
+        store = Store(url)
+        with pytest.raises(StoreUnavailable):
+            await store.read(lambda tx: quotas.usages(tx, "p"))
+        with pytest.raises(StoreUnavailable):
+            await store.write(charge("p", 1))
+        store.close()
+        with pytest.raises(RuntimeError, match="closed"):
+            await store.read(lambda tx: quotas.usages(tx, "p"))
 
 
 async def test_a_caller_who_gives_up_does_not_harm_the_store(store: Store) -> None:

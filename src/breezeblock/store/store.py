@@ -227,14 +227,18 @@ class _BriefReads:
             self._thread = get_ident()
         elif self._thread != get_ident():
             raise _NotBriefError
-        link, _ = self._keeper.link()
         try:
-            link.begin_read()
-            return fn(ReadTx(link))
+            return self._read(fn)
         except DBAPIError as error:
             if BriefLink.was_refused(error):
                 raise _NotBriefError from None
             raise _translated(error) from error
+
+    def _read(self, fn: Callable[[ReadTx], T]) -> T:
+        link, _ = self._keeper.link()
+        try:
+            link.begin_read()
+            return fn(ReadTx(link))
         finally:
             link.give_up()
 
@@ -290,18 +294,12 @@ TOGETHER = 64
 
 def _write_together(keeper: Keeper, jobs: list[Job]) -> None:
     """A turn of the one thread that writes to SQLite."""
-    alone = len(jobs) == 1
-    link, _ = keeper.link()
     try:
-        link.begin_write()
-        outcomes = [_run_one(link, job, alone=alone) for job in jobs]
-        link.commit()
+        outcomes = _committed(keeper, jobs)
     except BaseException as error:
         for job in jobs:
             job.failed(_translated(error))
         return
-    finally:
-        link.give_up()
     # Refusals, too, are told only now: they may follow from what a neighbour in the batch has
     # written, and whoever hears of one will look for that.
     for job, outcome in zip(jobs, outcomes, strict=True):
@@ -309,6 +307,18 @@ def _write_together(keeper: Keeper, jobs: list[Job]) -> None:
             job.failed(_translated(outcome))
         else:
             job.done(outcome)
+
+
+def _committed(keeper: Keeper, jobs: list[Job]) -> list[_Result | BaseException]:
+    alone = len(jobs) == 1
+    link, _ = keeper.link()
+    try:
+        link.begin_write()
+        outcomes = [_run_one(link, job, alone=alone) for job in jobs]
+        link.commit()
+        return outcomes
+    finally:
+        link.give_up()
 
 
 def _run_one(link: Link, job: Job, *, alone: bool) -> _Result | BaseException:
@@ -369,6 +379,7 @@ class Store:
         self._readers = Workers("store-read", 4 if self.is_sqlite else threads, self._open, _read)
         self._brief = _BriefReads(self._open) if self.is_sqlite else None
         self._box: Mailbox | None = None
+        self._closed = False
 
     @property
     def engine(self) -> Engine:
@@ -400,12 +411,14 @@ class Store:
         return found
 
     async def _read(self, fn: Callable[[ReadTx], T]) -> T:
-        if self._brief is not None:
+        if self._brief is not None and not self._closed:
             with suppress(_NotBriefError):
                 return self._brief.read(fn)
         return await self._hand_over(fn, self._readers)  # type: ignore[no-any-return]
 
     def _hand_over(self, fn: Callable[[Any], Any], workers: Workers) -> asyncio.Future[Any]:
+        if self._closed:
+            raise RuntimeError("the store is closed")
         loop = asyncio.get_running_loop()
         if self._box is None or self._box.loop is not loop:
             self._box = Mailbox(loop)
@@ -421,6 +434,7 @@ class Store:
         return sqlite(driver) if self.is_sqlite else _link(driver)
 
     def close(self) -> None:
+        self._closed = True
         self._writers.close()
         self._readers.close()
         if self._brief is not None:

@@ -100,70 +100,82 @@ Turn = Callable[[Keeper, list[Job]], None]
 
 
 class Workers:
-    """Threads that do jobs, each a few at a time; there are as many as there is work for."""
+    """Threads that do jobs. There are as many as have ever been needed at once, up to a bound.
+
+    Who has become idle last is given work first: at quiet times it is always the same thread, and
+    the same session of the database, which then has at hand what the next job needs, too.
+    """
 
     def __init__(
         self,
         name: str,
-        threads: int,
+        most: int,
         open_link: Callable[[], Link],
         turn: Turn,
         *,
         together: int = 1,
     ) -> None:
         self._name = name
-        self._most = threads
+        self._most = most
         self._open = open_link
         self._turn = turn
         self._together = together
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
-        self._under_way = 0
+        self._idle: list[_Inbox] = []
+        self._backlog: deque[Job] = deque()
+        self._threads: list[tuple[threading.Thread, _Inbox]] = []
 
     def submit(self, job: Job) -> None:
         with self._lock:
-            self._under_way += 1
-            more = len(self._threads) < min(self._under_way, self._most)
-            if more:
-                name = f"{self._name}-{len(self._threads)}"
-                thread = threading.Thread(target=self._serve, name=name, daemon=True)
-                self._threads.append(thread)
-        self._jobs.put(job)
-        if more:
-            thread.start()
+            if self._idle:
+                inbox = self._idle.pop()
+            elif len(self._threads) < self._most:
+                inbox = self._hire()
+            else:
+                self._backlog.append(job)
+                return
+        inbox.put(job)
 
     def close(self) -> None:
         """Do what was asked for, then end."""
-        for _ in self._threads:
-            self._jobs.put(None)
-        for thread in self._threads:
+        for _, inbox in self._threads:
+            inbox.put(None)
+        for thread, _ in self._threads:
             thread.join(timeout=10)
 
-    def _serve(self) -> None:
+    def _hire(self) -> _Inbox:
+        inbox: _Inbox = queue.SimpleQueue()
+        name = f"{self._name}-{len(self._threads)}"
+        thread = threading.Thread(target=self._serve, args=(inbox,), name=name, daemon=True)
+        self._threads.append((thread, inbox))
+        thread.start()
+        return inbox
+
+    def _serve(self, inbox: _Inbox) -> None:
         keeper = Keeper(self._open)
-        while (job := self._jobs.get()) is not None:
-            jobs = [job, *self._more()]
-            try:
-                self._turn(keeper, [one for one in jobs if not one.unwanted])
-            except BaseException as error:
-                for one in jobs:
-                    one.failed(error)
-            with self._lock:
-                self._under_way -= len(jobs)
-            del job, jobs  # while it waits, a thread holds nothing of what is over
+        while (job := inbox.get()) is not None:
+            jobs = [job]
+            while jobs:
+                self._do(keeper, jobs)
+                jobs = self._next(inbox)
+            del job  # while it waits, a thread holds nothing of what is over
         keeper.close()
 
-    def _more(self) -> list[Job]:
-        """Those that wait already."""
-        jobs: list[Job] = []
-        while len(jobs) + 1 < self._together:
-            try:
-                job = self._jobs.get_nowait()
-            except queue.Empty:
-                break
-            if job is None:
-                self._jobs.put(None)
-                break
-            jobs.append(job)
-        return jobs
+    def _do(self, keeper: Keeper, jobs: list[Job]) -> None:
+        try:
+            if wanted := [job for job in jobs if not job.unwanted]:
+                self._turn(keeper, wanted)
+        except BaseException as error:
+            for job in jobs:
+                job.failed(error)
+
+    def _next(self, inbox: _Inbox) -> list[Job]:
+        """What has come meanwhile; when nothing has, this thread is idle."""
+        with self._lock:
+            count = min(len(self._backlog), self._together)
+            if not count:
+                self._idle.append(inbox)
+            return [self._backlog.popleft() for _ in range(count)]
+
+
+_Inbox = queue.SimpleQueue[Job | None]
