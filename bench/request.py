@@ -41,7 +41,8 @@ from breezeblock import log_level
 from breezeblock.api.application import Application
 from breezeblock.api.routes import ROUTES
 from breezeblock.auth.authenticators import Authenticator, NoAuth
-from breezeblock.auth.keystone import BLOCK_STORAGE, KeystoneAuth
+from breezeblock.auth.identity import BLOCK_STORAGE
+from breezeblock.auth.keystone import KeystoneAuth
 from breezeblock.auth.keystone_client import KeystoneClient
 from breezeblock.auth.policy import Policy
 from breezeblock.bus.memory import MemoryBus

@@ -23,6 +23,9 @@ TOO_LONG = (
     b"content-length: 0\r\nconnection: close\r\n\r\n"
 )
 
+CONTINUE = b"HTTP/1.1 100 "
+"""What comes before an answer, when a client has asked whether he may send the body."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -33,6 +36,41 @@ class Limits:
     head_seconds: float = 10
     head_bytes: int = 65536
     body_seconds: float = 60
+
+
+class OnePiece:
+    """The transport, as uvicorn writes one answer to it: head and body leave in one piece.
+
+    Written one by one they are two packets, two wake-ups of the client, and two passes through the
+    kernel, which are most of what a small answer costs.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head: bytes | None = None
+        self._begun = False
+
+    def write(self, data: bytes) -> None:
+        if self._head is not None:
+            head, self._head = self._head, None
+            self._transport.writelines((head, data))
+        elif self._begun or data.startswith(CONTINUE):
+            self._transport.write(data)
+        else:
+            self._begun, self._head = True, data
+
+    def end(self) -> None:
+        """The answer is complete: perhaps it is a head alone, as to HEAD."""
+        if self._head is not None:
+            self._transport.write(self._head)
+            self._head = None
+
+    def close(self) -> None:
+        self.end()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -47,6 +85,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._in_head = self._in_body = False
         self._complete = False  # whether the piece that is being parsed has completed anything
+        self._piece: OnePiece | None = None
         self._pending = 0  # bytes since anything was complete: of a head, or of a body's trailers
         super().connection_made(transport)
         if len(self.connections) > self.limits.connections:
@@ -92,6 +131,15 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_body, self._complete = False, True
         self._disallow()
         super().on_message_complete()
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._piece = cycle.transport = OnePiece(self.transport)
+        super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        if self._piece is not None:
+            self._piece.end()
+        super().on_response_complete()
 
     def _allow(self, seconds: float) -> None:
         self._timer = self.loop.call_later(seconds, self._late, seconds)

@@ -182,6 +182,30 @@ class Connection:
 Connect = Callable[[], Awaitable[Connection]]
 
 
+async def test_an_answer_without_body_is_sent_as_soon_as_it_is_complete() -> None:
+    async with serving(Limits()) as connect:
+        client = await connect()
+        await client.send(GET.replace(b"GET /v3/boxes", b"HEAD /healthcheck"))
+        async with asyncio.timeout(IN_TIME):
+            head = await client.reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 ")
+        assert b"content-length: 2\r\n" in head
+        await client.send(GET + GET)
+        assert [await client.status(), await client.status()] == [200, 200]
+
+
+async def test_a_client_that_asks_first_is_told_to_go_on_with_the_body() -> None:
+    async with serving(Limits()) as connect:
+        client = await connect()
+        await client.send(
+            b"POST /v3/boxes HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Expect: 100-continue\r\nContent-Length: 20\r\n\r\n"
+        )
+        assert await client.status() == 100
+        await client.send(b'{"box": {"size": 1}}')
+        assert await client.status() == 202
+
+
 @pytest.mark.parametrize("beginning", [b"", b"\r\n", b"GET /v3/boxes HTTP/1.1\r\nHo"])
 async def test_a_connection_that_says_no_whole_head_is_closed(beginning: bytes) -> None:
     async with serving(Limits(head_seconds=0.2)) as connect:
