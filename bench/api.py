@@ -64,7 +64,7 @@ class Counts:
         ]
 
 
-QUICK = Counts(post=300, e2e=100, bulk=300, get=1500, attach=60, snap=60, delete=100)
+QUICK = Counts(post=200, e2e=60, bulk=200, get=1000, attach=60, snap=60, delete=60)
 SLOW = Counts(post=32, e2e=16, bulk=40, get=100, attach=16, snap=16, delete=16)
 """For Cinder, which takes ten times as long for a tenth."""
 
