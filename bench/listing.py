@@ -56,6 +56,7 @@ def requests(volumes: int) -> dict[str, str]:
     """What is asked, by what the table calls it."""
     # Four of five belong to the project; the marker is its volume at nine tenths of the way.
     deep = many_rows.ident("volume", volumes // 10 // 5 * 5)
+    pool = many_rows.HOSTS[3].replace("#", "%23")
     return {
         "detail, 1000": "/volumes/detail?limit=1000",
         "names, 50": "/volumes?limit=50",
@@ -64,7 +65,7 @@ def requests(volumes: int) -> dict[str, str]:
         "detail, 50, everybody's": "/volumes/detail?limit=50&all_tenants=1",
         "detail, 50, status=error": "/volumes/detail?limit=50&status=error",
         "detail, one name": f"/volumes/detail?name=pvc-{volumes // 2}",
-        "detail, 50, a pool's": f"/volumes/detail?limit=50&all_tenants=1&host={many_rows.HOSTS[3]}",
+        "detail, 50, a pool's": f"/volumes/detail?limit=50&all_tenants=1&host={pool}",
         "names, 50, by name": "/volumes?limit=50&sort=name:asc",
         "names, 50, with count": "/volumes?limit=50&with_count=true",
         "one volume": f"/volumes/{deep}",
