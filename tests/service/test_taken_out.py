@@ -60,7 +60,7 @@ async def test_a_scheduler_that_has_seen_no_pool_looks_again(house: House) -> No
     told = {one.name: one.capabilities for one in reports}
     backend = reports[0].backend
     await house.app.store.write(lambda tx: services.report_pools(tx, backend, {}))
-    assert await view.pools() == []
+    assert list(await view.pools()) == []
     await house.app.store.write(lambda tx: services.report_pools(tx, backend, told))
     assert [one.name for one in await view.pools()] == list(told)
 

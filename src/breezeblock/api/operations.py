@@ -98,6 +98,7 @@ def _placement(ranking: Mapping[str, Any] | None, *, for_user: bool) -> dict[str
     summary = summarise(
         [one["pool"] for one in candidates],
         [(one["pool"], one["filter"], one["reason"]) for one in refusals],
+        counts=(ranking.get("fit", len(candidates)), ranking.get("refused", len(refusals))),
         for_user=for_user,
         limit=REASONS,
     )

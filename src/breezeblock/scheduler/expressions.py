@@ -24,7 +24,7 @@ from breezeblock.scheduler.expression_nodes import ExpressionError, Link, Names,
 from breezeblock.scheduler.expression_values import FUNCTIONS, Value
 from breezeblock.scheduler.values import figures, shown
 
-__all__ = ["Expression", "ExpressionError", "Names", "parse"]
+__all__ = ["Expression", "ExpressionError", "Names", "parse", "read"]
 
 MAX_LENGTH = 4096
 MAX_DEPTH = 32
@@ -49,10 +49,11 @@ class Expression:
 
     def figures(self, names: Names) -> str:
         """The numbers behind the names, for a reason: ` (volume.size = 20)`."""
-        return figures((name, _reading(name, names)) for name in self.names)
+        return figures((name, read(name, names)) for name in self.names)
 
 
-def _reading(name: str, names: Names) -> Value:
+def read(name: str, names: Names) -> Value:
+    """The value behind a name; None where there is none that a function could use."""
     try:
         return nodes.lookup(name, 0)(names)
     except ExpressionError:

@@ -14,7 +14,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from breezeblock.scheduler.pools import Pool
 from breezeblock.scheduler.values import boolean, number, shown
+
+NOTHING = object()
+"""Stands for a capability that is not reported."""
 
 Matcher = Callable[[object], bool]
 
@@ -50,26 +54,36 @@ class Demand:
     path: tuple[str, ...]
     matches: Matcher
 
-    def refusal(self, capabilities: Mapping[str, Any]) -> str | None:
-        """Why these capabilities do not satisfy the extra spec, or None when they do.
+    def found(self, pool: Pool) -> Any:
+        """What the pool has there; NOTHING, where it reports none."""
+        return _looked_up(pool.capabilities, self.path)
 
-        Of a capability that is a list, one matching element is enough.
-        """
-        found: Any = capabilities
-        try:
-            for part in self.path:
-                found = found[part]
-        except (KeyError, TypeError):
-            return f"extra spec {self.key} wants {shown(self.wanted)}, pool reports none"
-        if self.path == ("storage_protocol",):
-            found = spellings(found)
+    def satisfied_by(self, found: Any) -> bool:
+        """Whether what was found is enough. Of a list one matching element is."""
+        if found is NOTHING:
+            return False
         if isinstance(found, (list, tuple)):
-            satisfied = any(self.matches(element) for element in found)
-        else:
-            satisfied = self.matches(found)
-        if satisfied:
+            return any(self.matches(element) for element in found)
+        return self.matches(found)
+
+    def refusal(self, capabilities: Mapping[str, Any]) -> str | None:
+        """Why these capabilities do not satisfy the extra spec, or None when they do."""
+        found = _looked_up(capabilities, self.path)
+        if found is NOTHING:
+            return f"extra spec {self.key} wants {shown(self.wanted)}, pool reports none"
+        if self.satisfied_by(found):
             return None
         return f"extra spec {self.key} wants {shown(self.wanted)}, pool has {shown(found)}"
+
+
+def _looked_up(capabilities: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+    found: Any = capabilities
+    try:
+        for part in path:
+            found = found[part]
+    except (KeyError, TypeError):
+        return NOTHING
+    return spellings(found) if path == ("storage_protocol",) else found
 
 
 def demands(extra_specs: Mapping[str, str]) -> Iterator[Demand]:

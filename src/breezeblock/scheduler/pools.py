@@ -39,6 +39,11 @@ class Pool:
     backend_state: str = "up"
     volumes: int = 0
 
+    @property
+    def ready(self) -> bool:
+        """Whether its service takes new work."""
+        return self.up and self.enabled and self.reported and not self.frozen
+
     @cached_property
     def capacity(self) -> Capacity:
         """The report's figures, read once."""

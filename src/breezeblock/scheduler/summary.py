@@ -23,22 +23,27 @@ _NAME = re.compile(r"[\w-]+(?:\.[\w-]+)*(?:@[^\s'\"]*)?")
 
 
 def summarise(
-    candidates: Sequence[str], refusals: Sequence[Refused], *, for_user: bool, limit: int
+    candidates: Sequence[str],
+    refusals: Sequence[Refused],
+    *,
+    counts: tuple[int, int],
+    for_user: bool,
+    limit: int,
 ) -> str:
-    """One line that says how many pools fit, then the reasons of the others."""
+    """One line that says how many pools fit, then reasons of the others; `counts` are those that
+    fit and those that do not."""
     names = [*candidates, *(pool for pool, _, _ in refusals)]
     lines = _anonymous(refusals, _hider(names)) if for_user else _named(refusals)
     shown = lines[:limit]
     if len(lines) > limit:
         shown.append(f"… and {len(lines) - limit} more")
-    return "\n".join([_headline(candidates, len(refusals), for_user=for_user), *shown])
+    return "\n".join([_headline(candidates, *counts, for_user=for_user), *shown])
 
 
-def _headline(candidates: Sequence[str], refused: int, *, for_user: bool) -> str:
-    if not candidates and not refused:
+def _headline(candidates: Sequence[str], fit: int, refused: int, *, for_user: bool) -> str:
+    if not fit and not refused:
         return "No backend has reported a pool yet."
-    count = len(candidates) + refused
-    text = f"{len(candidates)} of {count} pools can take the request"
+    text = f"{fit} of {fit + refused} pools can take the request"
     if candidates and not for_user:
         text += f", best {candidates[0]}"
     return f"{text}{':' if refused else '.'}"

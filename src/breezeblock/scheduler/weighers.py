@@ -10,14 +10,21 @@ from __future__ import annotations
 import math
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Callable, Hashable, Sequence
+from typing import ClassVar, NamedTuple
 
 from breezeblock.scheduler.capacity import UNLIMITED
 from breezeblock.scheduler.expressions import ExpressionError, Names, parse
 from breezeblock.scheduler.pools import Pool
 from breezeblock.scheduler.request import Request
 from breezeblock.scheduler.values import number
+
+
+class Worth(NamedTuple):
+    """A figure that a pool has by itself, and what it depends on besides the pool."""
+
+    name: Hashable
+    of: Callable[[Pool], float]
 
 
 class Weigher(ABC):
@@ -40,6 +47,11 @@ class Weigher(ABC):
     def weigh(self, pools: Sequence[Pool], request: Request) -> list[float]:
         """One raw value a pool, in their order. Called once a request."""
 
+    def worth(self, request: Request) -> Worth | None:  # noqa: ARG002
+        """The raw value of any pool, where it does not depend on the others that pass: large
+        clouds keep their pools in its order (`pool_table.py`). None where it does."""
+        return None
+
 
 class CapacityWeigher(Weigher):
     """Virtual free capacity in GiB: spreads over the roomiest pools (stacks, if negative).
@@ -54,6 +66,17 @@ class CapacityWeigher(Weigher):
         worst = -1.0 if self.multiplier > 0 else max(known, default=0.0) + 1.0
         return [worst if value == UNLIMITED else value for value in values]
 
+    def worth(self, request: Request) -> Worth | None:
+        thin = request.thin
+        if self.multiplier <= 0:
+            return None  # pools without a limit come after the roomiest of those that pass
+
+        def of(pool: Pool) -> float:
+            value = pool.capacity.virtual_free(thin=thin)
+            return -1.0 if value == UNLIMITED else value
+
+        return Worth(("virtual free", thin), of)
+
 
 class AllocatedCapacityWeigher(Weigher):
     """GiB that we allocated in the pool; by default the least is the best."""
@@ -63,6 +86,9 @@ class AllocatedCapacityWeigher(Weigher):
     def weigh(self, pools: Sequence[Pool], request: Request) -> list[float]:  # noqa: ARG002
         return [pool.capacity.allocated for pool in pools]
 
+    def worth(self, request: Request) -> Worth:  # noqa: ARG002
+        return Worth("allocated", lambda pool: pool.capacity.allocated)
+
 
 class VolumeNumberWeigher(Weigher):
     """Number of volumes in the pool; by default the least is the best."""
@@ -71,6 +97,9 @@ class VolumeNumberWeigher(Weigher):
 
     def weigh(self, pools: Sequence[Pool], request: Request) -> list[float]:  # noqa: ARG002
         return [float(pool.volumes) for pool in pools]
+
+    def worth(self, request: Request) -> Worth:  # noqa: ARG002
+        return Worth("volumes", lambda pool: float(pool.volumes))
 
 
 class GoodnessWeigher(Weigher):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -17,6 +17,9 @@ from breezeblock.store.tables import pools, service_processes, services
 VOLUME = "cinder-volume"
 """The binary under which backends report themselves."""
 
+
+IN_A_STATEMENT = 500
+"""For how many backends their pools are asked for at once."""
 
 FORGOTTEN_AFTER = 86400.0
 """Seconds that a process which has fallen silent stays listed."""
@@ -151,6 +154,27 @@ def all_services(tx: ReadTx, down_time: float) -> list[Service]:
     ]
 
 
+class Told(NamedTuple):
+    """What a backend said of itself with its last report."""
+
+    reported_at: float
+    availability_zone: str
+    backend_state: str | None
+
+
+_TOLD = sa.select(
+    services.c.host,
+    services.c.reported_at,
+    services.c.availability_zone,
+    services.c.backend_state,
+).where(services.c.binary == VOLUME)
+
+
+def told_by_backends(tx: ReadTx) -> dict[str, Told]:
+    """By host@backend. Any report changes it."""
+    return {row[0]: Told(row[1], row[2], row[3]) for row in map(tuple, tx.rows(_TOLD))}
+
+
 class OutOfUse(NamedTuple):
     """Why a backend gets no work, or not all."""
 
@@ -234,3 +258,13 @@ def report_pools(tx: WriteTx, backend: str, capabilities: Mapping[str, Mapping[s
 def all_pools(tx: ReadTx) -> list[PoolReport]:
     """Every pool that was ever reported."""
     return [PoolReport(**row._mapping) for row in tx.rows(sa.select(pools).order_by(pools.c.name))]
+
+
+def pools_of(tx: ReadTx, backends: Sequence[str]) -> list[PoolReport]:
+    """The pools that these backends have reported."""
+    some = (backends[at : at + IN_A_STATEMENT] for at in range(0, len(backends), IN_A_STATEMENT))
+    return [
+        PoolReport(**row._mapping)
+        for these in some
+        for row in tx.rows(sa.select(pools).where(pools.c.backend.in_(these)))
+    ]

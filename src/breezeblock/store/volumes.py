@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -143,15 +143,31 @@ def locations(
 
 def placed(tx: ReadTx, backend: str | None = None) -> Mapping[str, tuple[int, int]]:
     """Pool name → (number of volumes, GiB) of what we placed there."""
-    statement = sa.select(
-        volumes.c.host,
-        sa.func.count().label("number"),
-        sa.func.coalesce(sa.func.sum(volumes.c.size), 0).label("gigabytes"),
-    ).where(volumes.c.host.is_not(None))
+    statement = _PLACED.where(volumes.c.host.is_not(None))
     if backend is not None:
         statement = statement.where(begins(volumes.c.host, f"{backend}#"))
-    rows = tx.rows(statement.group_by(volumes.c.host))
+    return _by_pool(tx, statement)
+
+
+_PLACED = sa.select(
+    volumes.c.host,
+    sa.func.count().label("number"),
+    sa.func.coalesce(sa.func.sum(volumes.c.size), 0).label("gigabytes"),
+).group_by(volumes.c.host)
+
+
+def _by_pool(tx: ReadTx, statement: sa.Select[Any]) -> dict[str, tuple[int, int]]:
+    rows = tx.rows(statement)
     return {str(row.host): (int(row.number), int(row.gigabytes)) for row in rows}
+
+
+def placed_in(tx: ReadTx, pools: Sequence[str]) -> Mapping[str, tuple[int, int]]:
+    """As `placed`, of these pools only."""
+    found: dict[str, tuple[int, int]] = {}
+    for at in range(0, len(pools), 500):
+        statement = _PLACED.where(volumes.c.host.in_(pools[at : at + 500]))
+        found |= _by_pool(tx, statement)
+    return found
 
 
 def totals(tx: ReadTx, query: ListQuery, project_id: str | None) -> tuple[int, int]:

@@ -3,6 +3,7 @@ their verdict is kept on the operation."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -29,6 +30,10 @@ def names_of(volume: Volume) -> dict[str, Any]:
 
 def record_of(ranking: Ranking, candidates: int) -> dict[str, Any]:
     """The ranking as it is kept on the operation; in a large cloud not every refusal is."""
-    kept = Ranking(ranking.candidates[:candidates], ranking.refusals[:REFUSALS_KEPT])
+    kept = replace(
+        ranking,
+        candidates=ranking.candidates[:candidates],
+        refusals=ranking.refusals[:REFUSALS_KEPT],
+    )
     record: dict[str, Any] = msgspec.to_builtins(kept)
-    return record | {"refused": len(ranking.refusals)}
+    return record | {"refused": ranking.refused}

@@ -8,6 +8,7 @@ no pool.
 from __future__ import annotations
 
 from breezeblock.scheduler.filters.base import Check, Filter
+from breezeblock.scheduler.pool_table import PoolTable
 from breezeblock.scheduler.pools import Pool
 from breezeblock.scheduler.request import Request, hinted_ids
 from breezeblock.scheduler.values import shown
@@ -26,6 +27,10 @@ class SameBackendFilter(Filter):
         homes = {request.locations[ident] for ident in ids if ident in request.locations}
         reason = f"hint same_host: pool holds none of the {len(ids)} named volumes"
         return lambda pool: None if pool.name in homes else reason
+
+    def passing(self, request: Request, pools: PoolTable, among: int) -> int:
+        hint = request.hints.get("same_host")
+        return among & _homes(hint, request, pools) if hint else among
 
 
 class DifferentBackendFilter(Filter):
@@ -46,6 +51,18 @@ class DifferentBackendFilter(Filter):
             return f"hint different_host: pool holds {held} of the {len(ids)} named volumes"
 
         return check
+
+    def passing(self, request: Request, pools: PoolTable, among: int) -> int:
+        hint = request.hints.get("different_host")
+        if not hint:
+            return among
+        return 0 if hinted_ids(hint) is None else among & ~_homes(hint, request, pools)
+
+
+def _homes(hint: object, request: Request, pools: PoolTable) -> int:
+    """The pools of the named volumes; none, where they are no ids."""
+    ids = hinted_ids(hint) or ()
+    return pools.named(request.locations[ident] for ident in ids if ident in request.locations)
 
 
 def _not_ids(key: str, hint: object) -> Check:

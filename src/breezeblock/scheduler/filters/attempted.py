@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from breezeblock.scheduler.filters.base import Check, Filter
+from breezeblock.scheduler.pool_table import PoolTable
 from breezeblock.scheduler.pools import Pool
 from breezeblock.scheduler.request import Request
 
@@ -21,3 +22,6 @@ class IgnoreAttemptedHostsFilter(Filter):
             return f"failed before for this request ({len(attempted)} pools tried so far)"
 
         return check
+
+    def passing(self, request: Request, pools: PoolTable, among: int) -> int:
+        return among & ~pools.named(request.attempted)

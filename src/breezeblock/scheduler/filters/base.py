@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
+from breezeblock.scheduler.pool_table import PoolTable
 from breezeblock.scheduler.pools import Pool
 from breezeblock.scheduler.request import Request
 
@@ -30,6 +31,21 @@ class Filter(ABC):
         test, which runs for thousands of pools. A bad request or report is a reason, not an
         exception. No reason names a host: users read them.
         """
+
+    def passing(self, request: Request, pools: PoolTable, among: int) -> int:
+        """Which of these pools pass, for large clouds (`pool_table.py`): the same as `check` says.
+
+        This one asks about each pool. A filter that can look at columns instead overrides it, and
+        may answer for pools beyond `among`.
+        """
+        check = self.check(request)
+        if check is None:
+            return among
+        found = 0
+        for bit, pool in pools.each(among):
+            if check(pool) is None:
+                found |= bit
+        return found
 
     def refuse(self, pool: Pool, request: Request) -> str | None:
         """The reason why this pool cannot take the request, or None when it can."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from breezeblock.scheduler.extra_specs import demands
 from breezeblock.scheduler.filters.base import Check, Filter
+from breezeblock.scheduler.pool_table import PoolTable
 from breezeblock.scheduler.pools import Pool
 from breezeblock.scheduler.request import Request
 from breezeblock.scheduler.values import boolean
@@ -31,3 +32,17 @@ class CapabilitiesFilter(Filter):
             return None
 
         return check
+
+    def passing(self, request: Request, pools: PoolTable, among: int) -> int:
+        found = among
+        for demand in demands(request.extra_specs):
+            column = pools.column(("capability", demand.path), demand.found)
+            found &= column.where(demand.wanted, demand.satisfied_by)
+        if request.extending_attached:
+            column = pools.column("online extend", _extends_online)
+            found &= column.where(None, bool)
+        return found
+
+
+def _extends_online(pool: Pool) -> bool:
+    return boolean(pool.capabilities.get("online_extend_support", True)) is not False

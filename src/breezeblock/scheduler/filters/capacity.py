@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from breezeblock.scheduler.capacity import UNLIMITED, Capacity
 from breezeblock.scheduler.filters.base import Check, Filter
+from breezeblock.scheduler.pool_table import PoolTable
 from breezeblock.scheduler.pools import Pool
 from breezeblock.scheduler.request import Request
 
@@ -24,6 +25,31 @@ class CapacityFilter(Filter):
             return None if pool.name == already_on else _no_room(pool.capacity, size, thin)
 
         return check
+
+    def passing(self, request: Request, pools: PoolTable, among: int) -> int:
+        if request.size <= 0:
+            return among
+        size, thin = request.size, request.thin
+        order = pools.order(("room", thin), lambda pool: _room(pool.capacity, thin))
+        return order.at_least(size) | pools.named(
+            [request.already_on] if request.already_on else []
+        )
+
+
+def _room(capacity: Capacity, thin: bool) -> float:
+    """The largest size that `_no_room` has nothing against: UNLIMITED, or less than 0 for none."""
+    if capacity.free is None:
+        return -1.0
+    if capacity.free == UNLIMITED:
+        return UNLIMITED
+    if capacity.total == UNLIMITED:
+        return -1.0 if capacity.reserved_percentage else UNLIMITED
+    if capacity.total <= 0:
+        return -1.0
+    thin = thin and capacity.thin_supported
+    if thin and (capacity.ratio is None or capacity.ratio < 1):
+        return -1.0
+    return capacity.virtual_free(thin=thin)
 
 
 def _no_room(capacity: Capacity, size: float, thin: bool) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from breezeblock.scheduler.filters.base import Check, Filter
+from breezeblock.scheduler.pool_table import PoolTable
 from breezeblock.scheduler.pools import Pool
 from breezeblock.scheduler.request import Request
 from breezeblock.scheduler.values import shown
@@ -23,3 +24,13 @@ class AvailabilityZoneFilter(Filter):
             return f"availability zone {wanted} wanted, pool is in {shown(pool.availability_zone)}"
 
         return check
+
+    def passing(self, request: Request, pools: PoolTable, among: int) -> int:
+        zones = request.allowed_zones
+        if not zones:
+            return among
+        return pools.column("zone", _zone).where(zones, zones.__contains__)
+
+
+def _zone(pool: Pool) -> str:
+    return pool.availability_zone
