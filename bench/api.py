@@ -167,7 +167,9 @@ async def _warm_up(running: Sequence[Collected]) -> None:
     for one in running:
         for scenario in ("post", "attach", "snap") if one.subject.token else ("post",):
             few = ("--conc", "4", "--conc-e2e", "4", "--n-post", "8", "--n-attach", "4")
-            await subjects.measured(one.subject, scenario, (*few, "--n-snap", "4"))
+            await subjects.measured(
+                one.subject, scenario, (*few, "--n-snap", "4", "--max-seconds", "60")
+            )
 
 
 async def _each(running: Sequence[Collected], scenario: str, scale: float) -> None:

@@ -92,7 +92,11 @@ async def measured(
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        said, _ = await process.communicate()
+        try:
+            said, _ = await process.communicate()
+        finally:
+            if process.returncode is None:  # we are to end
+                process.kill()
         subject.check()
         if process.returncode:
             raise RuntimeError(f"{subject.name}, {scenario}: {said.decode()[-2000:]}")
