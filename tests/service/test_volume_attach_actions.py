@@ -393,7 +393,7 @@ async def _late(house: House, volume: str, workflow: str) -> None:
     step = engine.registry[workflow].step(old.step)
     assert isinstance(step, Looking)
     found = await house.app.store.read(lambda tx: step.look(tx, engine._run_of(old)))
-    await engine._hold_and_step(_Taken(old, found), began=float("-inf"))
+    await engine._hold_and_step(_Taken(old, 0.0, found), began=float("-inf"))
 
 
 async def test_a_late_detach_does_not_shut_out_a_host_that_is_connected_again(

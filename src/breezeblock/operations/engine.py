@@ -72,9 +72,11 @@ _Recorded = tuple[Outcome, dict[str, Any]]
 @dataclass(frozen=True, slots=True)
 class _Taken:
     """An operation that this worker has, and what its step has done while it was taken: it has
-    `found` something, or is `recorded` already; or it has `failed` there."""
+    `found` something, or is `recorded` already; or it has `failed` there. `taken_at`: by the
+    database's clock."""
 
     held: Operation
+    taken_at: float
     found: Any = None
     recorded: _Recorded | None = None
     failed: Exception | None = None
@@ -277,13 +279,13 @@ class Engine:
         if not self.registry.knows(held.workflow, held.step):
             raise _OfAnotherRelease(f"{held.workflow}.{held.step}")
         if failed is not None:
-            return _Taken(held, failed=failed)
+            return _Taken(held, tx.clock(), failed=failed)
         match self.registry[held.workflow].step(held.step):
             case Looking(look):
-                return _Taken(held, found=look(tx, self._run_of(held)))
+                return _Taken(held, tx.clock(), found=look(tx, self._run_of(held)))
             case Deciding(decide):
-                return _Taken(held, recorded=self._decide(tx, held, decide))
-        return _Taken(held)
+                return _Taken(held, tx.clock(), recorded=self._decide(tx, held, decide))
+        return _Taken(held, tx.clock())
 
     def _decide(
         self, tx: WriteTx, held: Operation, decide: Callable[[WriteTx, Run[Any]], Outcome]
@@ -292,7 +294,7 @@ class Engine:
         began = time.monotonic()
         with structlog.contextvars.bound_contextvars(**_ids(held)), _traced(held) as span:
             outcome = decide(tx, self._run_of(held))
-            entry = self._entry(held, began)
+            entry = self._entry(held, began, tx.clock())
             self._record(tx, held, outcome, entry)
             if isinstance(outcome, Failed):
                 tracing.failed(span, outcome.failure.code)
@@ -318,30 +320,34 @@ class Engine:
             log.exception("what came too late was not told")
 
     async def _step(self, taken: _Taken) -> None:
-        held, began = taken.held, time.monotonic()
+        held, began, loop = taken.held, time.monotonic(), asyncio.get_running_loop()
+        # The database's clock is not asked again: its time was told, and it goes as fast as ours.
+        ahead = taken.taken_at - loop.time()
         with _traced(held) as span:
             outcome = await self._outcome(taken)
-            entry = self._entry(held, began)
+            entry = self._entry(held, began, ahead + loop.time())
             outcome = await self._write(held, outcome, entry)
             if isinstance(outcome, Failed):
                 tracing.failed(span, outcome.failure.code)
             self._ended_step(held, outcome, entry)
 
-    def _entry(self, held: Operation, began: float) -> dict[str, Any]:
-        """What the trail says of a step."""
+    def _entry(self, held: Operation, began: float, at: float) -> dict[str, Any]:
+        """What the trail says of a step that has just been made, `at` by the database's clock."""
         return {
             "step": held.step,
             "queue": held.queue,
             "worker": self.worker,
             "seconds": round(time.monotonic() - began, 6),
             "epoch": held.epoch,
+            "at": at,
         }
 
     def _ended_step(self, held: Operation, outcome: Outcome, entry: dict[str, Any]) -> None:
         """Tell of a step that has been recorded, and have it made again when it is to be."""
         came_to = type(outcome).__name__
+        told = {name: value for name, value in entry.items() if name != "at"}
         ids = {"request_id": held.request_id, "operation": held.id}
-        log.info("step", workflow=held.workflow, **ids, **entry, outcome=came_to)
+        log.info("step", workflow=held.workflow, **ids, **told, outcome=came_to)
         series = metrics.step_seconds.labels(held.workflow, held.step, came_to.lower())
         series.observe(entry["seconds"])
         if isinstance(outcome, Again) and outcome.after > 0:
@@ -411,7 +417,7 @@ class Engine:
                     held,
                     entry | {"event": "again"},
                     queue=queue,
-                    due_at=tx.clock() + outcome.after,
+                    due_at=entry["at"] + outcome.after,
                     progress=outcome.progress,
                     **moved,
                     **data,
@@ -425,7 +431,7 @@ class Engine:
                     held,
                     entry | {"event": "succeeded"},
                     state="succeeded",
-                    ended_at=tx.clock(),
+                    ended_at=entry["at"],
                     progress=None,
                     result=outcome.result,
                 )
@@ -437,7 +443,7 @@ class Engine:
                     held,
                     entry | {"event": "failed"},
                     state="failed",
-                    ended_at=tx.clock(),
+                    ended_at=entry["at"],
                     progress=None,
                     failure=msgspec.to_builtins(outcome.failure),
                     **data,
@@ -466,7 +472,10 @@ class Engine:
             if outcome is None:
                 operations.release(tx, held)
                 return False
-            entry = {"step": held.step, "queue": held.queue, "worker": self.worker, "sweep": True}
+            entry: dict[str, Any] = {
+                "step": held.step, "queue": held.queue, "worker": self.worker,
+                "sweep": True, "at": tx.clock(),
+            }
             self._record(tx, held, outcome, entry)
             log.info("swept", **_ids(held), outcome=type(outcome).__name__)
             return True

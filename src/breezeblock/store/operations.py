@@ -202,9 +202,13 @@ def renew(tx: WriteTx, held: Sequence[tuple[str, int]], lease: float) -> set[str
 
 
 def advance(tx: WriteTx, held: Operation, entry: dict[str, Any], **changes: Any) -> None:
-    """Write a step's progress and let go of the lease. Raises Fenced."""
+    """Write a step's progress and let go of the lease. Raises Fenced.
+
+    The entry may say `at` when it is by the database's clock; asking would cost a statement.
+    """
+    at = entry["at"] if "at" in entry else tx.clock()
     values = changes | {
-        "trail": _bounded([*held.trail, {**entry, "at": tx.clock()}]),
+        "trail": _bounded([*held.trail, {**entry, "at": at}]),
         "lease_until": None,
         "worker": None,
     }
@@ -212,11 +216,11 @@ def advance(tx: WriteTx, held: Operation, entry: dict[str, Any], **changes: Any)
     if not tx.update(_HELD, where, values):
         raise Fenced(held.id)
     if "state" in changes:
-        _count_end(tx, held.workflow, held.opened_at, changes)
+        _count_end(tx, held.workflow, at - held.opened_at, changes)
 
 
-def _count_end(tx: WriteTx, workflow: str, opened_at: float, changes: Mapping[str, Any]) -> None:
-    outcome, failure, seconds = changes["state"], changes.get("failure"), tx.clock() - opened_at
+def _count_end(tx: WriteTx, workflow: str, seconds: float, changes: Mapping[str, Any]) -> None:
+    outcome, failure = changes["state"], changes.get("failure")
 
     def count() -> None:
         metrics.operation_seconds.labels(workflow, outcome).observe(seconds)
@@ -337,7 +341,7 @@ def finish_of(tx: WriteTx, resource_id: str, workflow: str, note: str) -> None:
     """As `finish`, for the open operation of a resource, if it is one of that workflow."""
     ended = tx.first(_FINISH_OF, the_resource=resource_id, which=workflow, the_note=note)
     if ended is not None:
-        _count_end(tx, ended.workflow, ended.opened_at, {"state": "succeeded"})
+        _count_end(tx, ended.workflow, tx.clock() - ended.opened_at, {"state": "succeeded"})
 
 
 def _end(tx: WriteTx, operation_id: str, **values: Any) -> bool:
@@ -349,7 +353,7 @@ def _end(tx: WriteTx, operation_id: str, **values: Any) -> bool:
         statement.values(values | bumped).returning(operations.c.workflow, operations.c.opened_at)
     )
     if ended is not None:
-        _count_end(tx, ended.workflow, ended.opened_at, values)
+        _count_end(tx, ended.workflow, tx.clock() - ended.opened_at, values)
     return ended is not None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from breezeblock.model.operation import Operation
 from breezeblock.operations.engine import Engine
 from breezeblock.operations.explain import explain
 from breezeblock.operations.submit import Caller, submit
+from breezeblock.operations.waiting import Waiter
+from breezeblock.operations.wakes import send_wakes
 from breezeblock.operations.workflow import (
     Deciding,
     Done,
@@ -28,7 +31,7 @@ from breezeblock.operations.workflow import (
     Workflow,
 )
 from breezeblock.store import operations
-from breezeblock.store.store import ReadTx, Store, StoreUnavailable, WriteTx
+from breezeblock.store.store import ReadTx, Store, StoreUnavailable, Wake, WriteTx
 
 
 class Counted(Store):
@@ -147,3 +150,24 @@ async def test_a_database_that_is_away_fails_no_decision(desk: Desk) -> None:
 
     ended = await desk.end_of(Deciding(decide))
     assert (ended.state, ended.epoch, desk.failures) == ("succeeded", 1, [])
+
+
+async def test_who_waits_for_an_end_that_was_told_before_looks_once(desk: Desk) -> None:
+    bus = MemoryBus()
+    await bus.start()
+    waiter = Waiter(desk.store, bus, "api")
+    await waiter.start()
+    ended = await desk.end_of(Deciding(lambda _tx, _run: Done("done")))
+    await send_wakes(bus, [Wake(waiter.topic, ended.id, everyone=True)])
+    await bus.close()  # once the message has been heard
+    looks = 0
+
+    def look(_tx: ReadTx) -> str:
+        nonlocal looks
+        looks += 1
+        return "read"
+
+    waiter.LOOKS = (60.0,)  # type: ignore[assignment]
+    async with asyncio.timeout(30):
+        found = await waiter.wait_and_read(ended.id, 120.0, look)
+    assert (found, looks) == ((ended, "read"), 1)
