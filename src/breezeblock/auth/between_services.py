@@ -11,11 +11,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-import bcrypt
 import msgspec
 import structlog
 
-from breezeblock.auth.keystone_client import ServiceToken, tls
 from breezeblock.config import Config, User
 
 log = structlog.get_logger()
@@ -49,6 +47,8 @@ def between_services(config: Config) -> Credentials:
     if compute.block_storage_token:
         return Credentials(compute.block_storage_token, callers_header=callers_header)
     if strategy == "keystone":
+        from breezeblock.auth.keystone_client import ServiceToken, tls
+
         ours = {"auth": ServiceToken(keystone), "verify": tls(keystone)}
         return Credentials(for_client=ours, callers_header=callers_header)
     return Credentials()
@@ -70,6 +70,8 @@ def with_own_user(config: Config, roles: Collection[str]) -> Config:
             "auth.users with the roles admin and service",
         )
         return config
+    import bcrypt
+
     password = secrets.token_urlsafe(32)
     hashed = bcrypt.hashpw(password.encode(), bcrypt.gensalt(rounds=_ROUNDS)).decode()
     own = User(OWN_USER, hashed, project_id=OWN_USER, roles=("admin", "service"))

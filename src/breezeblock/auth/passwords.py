@@ -16,8 +16,6 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import bcrypt
-
 from breezeblock.auth.identity import Identity
 from breezeblock.model.errors import Unavailable
 
@@ -178,6 +176,8 @@ def _matches(password: bytes, user: User | None, highest_cost: int) -> bool:
 
 
 def _is(password: bytes, expected: bytes) -> bool:
+    import bcrypt  # by those processes alone that have passwords to check
+
     try:
         return bcrypt.checkpw(password, expected)
     except ValueError:  # a NUL in the password
