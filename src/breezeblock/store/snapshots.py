@@ -40,8 +40,20 @@ def insert(tx: WriteTx, snapshot: Snapshot) -> None:
     tx.insert(snapshots, msgspec.structs.asdict(snapshot))
 
 
+_IS_IT = snapshots.c.id == sa.bindparam("the_id")
+_FIND = sa.select(snapshots).where(_IS_IT)
+_LOCK = _FIND.with_for_update()
+_UPDATE = snapshots.update().where(_IS_IT)
+_DELETE = snapshots.delete().where(_IS_IT)
+_OF_VOLUME = (
+    sa.select(snapshots)
+    .where(snapshots.c.volume_id == sa.bindparam("the_volume"))
+    .order_by(snapshots.c.created_at)
+)
+
+
 def find(tx: ReadTx, snapshot_id: str) -> Snapshot | None:
-    row = tx.first(sa.select(snapshots).where(snapshots.c.id == snapshot_id))
+    row = tx.first(_FIND, the_id=snapshot_id)
     return _snapshot(row) if row else None
 
 
@@ -63,13 +75,12 @@ def lock(tx: WriteTx, snapshot_id: str, project_id: str | None = None) -> Snapsh
 
 def find_locked(tx: WriteTx, snapshot_id: str) -> Snapshot | None:
     """As `find`, and nobody else changes the snapshot until this transaction ends."""
-    row = tx.first(sa.select(snapshots).where(snapshots.c.id == snapshot_id).with_for_update())
+    row = tx.first(_LOCK, the_id=snapshot_id)
     return _snapshot(row) if row else None
 
 
 def of_volume(tx: ReadTx, volume_id: str) -> list[Snapshot]:
-    statement = sa.select(snapshots).where(snapshots.c.volume_id == volume_id)
-    return [_snapshot(row) for row in tx.rows(statement.order_by(snapshots.c.created_at))]
+    return [_snapshot(row) for row in tx.rows(_OF_VOLUME, the_volume=volume_id)]
 
 
 def latest_locked(tx: WriteTx, volume_id: str) -> Snapshot | None:
@@ -82,8 +93,8 @@ def latest_locked(tx: WriteTx, volume_id: str) -> Snapshot | None:
 
 def update(tx: WriteTx, snapshot_id: str, **values: Any) -> bool:
     values.setdefault("updated_at", tx.now)
-    return bool(tx.run(snapshots.update().where(snapshots.c.id == snapshot_id).values(values)))
+    return bool(tx.update(_UPDATE, {"the_id": snapshot_id}, values))
 
 
 def delete(tx: WriteTx, snapshot_id: str) -> None:
-    tx.run(snapshots.delete().where(snapshots.c.id == snapshot_id))
+    tx.run(_DELETE, the_id=snapshot_id)
