@@ -6,6 +6,7 @@ the modules that print help and progress bars. Everything else goes by `commands
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import signal
@@ -16,11 +17,17 @@ from contextlib import contextmanager
 from breezeblock.cli.run_options import plainly
 from breezeblock.config import ConfigError
 
+COLLECT_AFTER = 20_000
+"""So many more objects than before are made before the youngest are looked through for cycles; a
+request leaves a handful of those behind."""
+
 
 def app() -> None:
     """Do what the command line says."""
     arguments = sys.argv[1:]
     options = plainly(arguments[1:]) if arguments[:1] == ["run"] else None
+    # Most of what a start makes stays: the collector would look at it again and again.
+    gc.set_threshold(COLLECT_AFTER)
     if options is None:
         from breezeblock.cli.commands import commands
 

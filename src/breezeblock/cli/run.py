@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -86,6 +87,7 @@ async def serve(config: Config, roles: tuple[str, ...]) -> None:
         await asyncio.wait({started, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if started.done():
             started.result()
+            gc.freeze()  # modules and routes stay for good: nobody looks through them again
             _greet(config, process.roles)
             manager.tell("READY=1", f"STATUS=Serves: {', '.join(process.roles)}")
             await stopped
