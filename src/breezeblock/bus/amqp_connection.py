@@ -1,113 +1,51 @@
-"""A connection to an AMQP broker: what this bus needs of the protocol, and no more.
+"""A connection to an AMQP broker: aiormq's, which is never repaired.
 
-A client of our own, because a message is two frames of a hundred bytes: the client libraries for
-asyncio run a task, a few queues and half a dozen objects for each of them, which cost more than the
-step that the message wakes (`bench/bus.py` compares). A connection is never repaired: when anything
-goes wrong it is lost, with the reason, and another is made by the bus.
+When anything goes wrong it is lost, with the reason, and the bus makes another.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ssl
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import cast
-from urllib.parse import parse_qs, unquote, urlsplit
+from typing import Any
 
-from pamqp.base import Frame
-from pamqp.commands import Channel as ChannelMethods
+import aiormq
+from aiormq.exceptions import ConnectionClosed
 from pamqp.commands import Connection as Methods
-from pamqp.common import FieldTable
+from yarl import URL
 
-from breezeblock.bus import amqp_frames as frames
 from breezeblock.bus.amqp_channel import Channel, Closed
 
+logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # what it says ends in `lost`
+
 HEARTBEAT_SECONDS = 10
-"""A client silent for twice this long is dead to the broker: others get its messages.
+"""A client silent for twice this long is dead to the broker: others get its messages."""
 
-What `Link` asks every few seconds is our heartbeat.
-"""
-
-CAPABILITIES: FieldTable = {
-    "publisher_confirms": True,
-    "basic.nack": True,
-    "consumer_cancel_notify": True,
-    "connection.blocked": True,
-    "authentication_failure_close": True,
-}
+Lost = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Broker:
-    """What a URL says of one broker and of who we are there."""
-
-    host: str
-    port: int
-    user: str
-    password: str = field(repr=False)
-    virtual_host: str
-    tls: dict[str, str] | None
-    """Files to trust and to show; None without TLS."""
-
-
-def read_url(url: str) -> Broker:
-    """amqp:// or amqps://user:password@host:port/virtual-host?cafile=…&certfile=…&keyfile=…"""
-    parts = urlsplit(url)
-    files = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-    secure = parts.scheme == "amqps"
-    return Broker(
-        host=parts.hostname or "localhost",
-        port=parts.port or (5671 if secure else 5672),
-        user=unquote(parts.username or "guest"),
-        password=unquote(parts.password or "guest"),
-        virtual_host=unquote(parts.path[1:]) or "/",
-        tls=files if secure else None,
-    )
-
-
-async def connect(url: str, name: str, lost: Callable[[str], None]) -> Connection:
+async def connect(url: str, name: str, lost: Lost) -> Connection:
     """A connection that is ready for channels; operators see it by its name.
 
-    `lost` is called once, with the reason, when it is no more. Raises Closed, OSError.
+    `lost` is called once, with the reason, when it is no more.
     """
-    broker = read_url(url)
-    loop = asyncio.get_running_loop()
-    trust = None if broker.tls is None else await asyncio.to_thread(_trust, broker.tls)
-    connection = Connection(broker, name, lost)
-    await loop.create_connection(lambda: connection, broker.host, broker.port, ssl=trust)
-    try:
-        await connection.ready
-    except BaseException:
-        connection.abort()
-        raise
-    return connection
+    full = URL(url).update_query(heartbeat=str(HEARTBEAT_SECONDS))
+    connection = _LibraryConnection(full, client_properties={"connection_name": name})
+    await connection.connect()
+    return Connection(connection, lost)
 
 
-def _trust(files: dict[str, str]) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=files.get("cafile"), capath=files.get("capath"))
-    if "certfile" in files:
-        context.load_cert_chain(files["certfile"], files.get("keyfile"))
-    return context
-
-
-class Connection(asyncio.Protocol):
+class Connection:
     """Made by `connect()`."""
 
-    def __init__(self, broker: Broker, name: str, lost: Callable[[str], None]) -> None:
-        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done when channels may be opened; fails when they never may."""
-        self.blocked = False
-        """Whether the broker reads nothing more for now, being short of memory or disk space."""
-        self._broker = broker
-        self._name = name
+    def __init__(self, connection: aiormq.Connection, lost: Lost) -> None:
+        self._connection = connection
         self._tell_lost = lost
-        self._channels: dict[int, Channel] = {}
-        self._most_channels = 2047
-        self._rest = b""
+        self._channels: set[Channel] = set()
         self._lost: str | None = None
-        self._closing: asyncio.Future[None] | None = None
+        connection.closing.add_done_callback(self._on_closing)
 
     @asynccontextmanager
     async def passing_channel(self) -> AsyncIterator[Channel]:
@@ -123,107 +61,57 @@ class Connection(asyncio.Protocol):
         """Open a channel. Raises Closed."""
         if self._lost is not None:
             raise Closed(self._lost)
-        number = next(
-            (one for one in range(1, self._most_channels + 1) if one not in self._channels), None
-        )
-        if number is None:
-            raise Closed("The message broker allows no more channels.")
-        channel = self._channels[number] = Channel(self, number)
-        await channel.ask(ChannelMethods.Open())
+        opened = await self._connection.channel(publisher_confirms=False)
+        assert isinstance(opened, aiormq.Channel)
+        channel = Channel(opened, self._channels.discard)
+        self._channels.add(channel)
         return channel
 
-    def forget(self, channel: Channel) -> None:
-        """Its number is free again."""
-        self._channels.pop(channel.number, None)
-
-    def write(self, data: bytes) -> None:
-        if self._lost is None:
-            self._transport.write(data)
+    @property
+    def blocked(self) -> bool:
+        """Whether the broker reads nothing more for now, being short of memory or disk space."""
+        unblocked = self._connection.ready()
+        try:
+            unblocked.send(None)
+        except StopIteration:
+            return False
+        unblocked.close()  # it would wait
+        return True
 
     async def close(self) -> None:
-        """Say goodbye and wait for the answer, then hang up."""
-        if self._lost is None:
-            self._closing = asyncio.get_running_loop().create_future()
-            self._send(Methods.Close(200, "", 0, 0))
-            try:
-                await self._closing
-            finally:
-                self.abort()
+        await self._connection.close()
 
-    def abort(self) -> None:
-        """Hang up."""
-        self._lose("The connection was closed.")
-
-    # -- the event loop's side -------------------------------------------------------------------
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self._transport.write(b"AMQP\x00\x00\x09\x01")
-
-    def data_received(self, data: bytes) -> None:
-        try:
-            found, self._rest = frames.split(self._rest + data)
-            for kind, number, payload in found:
-                if number == 0:
-                    if kind == frames.METHOD:
-                        self._take_method(frames.read_method(payload))
-                elif (channel := self._channels.get(number)) is not None:
-                    channel.take(kind, payload)
-        except frames.NotAmqp as error:
-            self._lose(f"It does not speak AMQP 0-9-1: {error}.")
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self._lose(repr(error) if error else "The message broker has hung up.")
-
-    # -- the broker's side ------------------------------------------------------------------------
-
-    def _take_method(self, method: Frame) -> None:
-        match method:
-            case Methods.Start():
-                self._introduce_ourselves()
-            case Methods.Tune():
-                self._most_channels = method.channel_max or self._most_channels
-                largest = min(method.frame_max or frames.LARGEST, frames.LARGEST)
-                self._send(Methods.TuneOk(self._most_channels, largest, HEARTBEAT_SECONDS))
-                self._send(Methods.Open(self._broker.virtual_host))
-            case Methods.OpenOk():
-                if not self.ready.done():
-                    self.ready.set_result(None)
-            case Methods.Blocked():
-                self.blocked = True
-            case Methods.Unblocked():
-                self.blocked = False
-            case Methods.Close():
-                self._send(Methods.CloseOk())
-                self._lose(f"{method.reply_code} {method.reply_text}")
-            case Methods.CloseOk():
-                if self._closing is not None and not self._closing.done():
-                    self._closing.set_result(None)
-
-    def _introduce_ourselves(self) -> None:
-        properties: FieldTable = {
-            "product": "breezeblock",
-            "connection_name": self._name,
-            "capabilities": CAPABILITIES,
-        }
-        response = f"\x00{self._broker.user}\x00{self._broker.password}"
-        self._send(Methods.StartOk(properties, "PLAIN", response, "en_US"))
-
-    def _send(self, method: Frame) -> None:
-        self.write(frames.method_frame(0, method))
-
-    def _lose(self, reason: str) -> None:
-        if self._lost is not None:
-            return
-        self._lost = reason
-        if self._transport.get_write_buffer_size():
-            self._transport.abort()  # what waits may wait for ever
-        else:
-            self._transport.close()
-        if not self.ready.done():
-            self.ready.set_exception(Closed(reason))
-        if self._closing is not None and not self._closing.done():
-            self._closing.set_result(None)
-        for channel in [*self._channels.values()]:
+    def _on_closing(self, closing: asyncio.Future[Any]) -> None:
+        error = None if closing.cancelled() else closing.exception()
+        self._lost = reason = str(error) or repr(error)
+        for channel in [*self._channels]:
             channel.lose(Closed(reason))
         self._tell_lost(reason)
+
+
+class _LibraryConnection(aiormq.Connection):
+    """aiormq's, with what stands in our way."""
+
+    FRAME_BUFFER_SIZE = 0
+    """Frames that may wait to be written: all. Whoever publishes does not wait for his turn."""
+
+    @staticmethod
+    async def _rpc(
+        request: Any, writer: Any, frame_receiver: Any, wait_response: bool = True
+    ) -> Any:
+        """While connecting: aiormq would call a refusal an unexpected frame."""
+        receiver = _Receiver(frame_receiver)
+        return await aiormq.Connection._rpc(request, writer, receiver, wait_response)  # type: ignore[arg-type]
+
+
+class _Receiver:
+    """Raises what the broker says instead of an answer."""
+
+    def __init__(self, receiver: Any) -> None:
+        self._receiver = receiver
+
+    async def get_frame(self) -> Any:
+        found = await self._receiver.get_frame()
+        if isinstance(found[2], Methods.Close):
+            raise ConnectionClosed(found[2].reply_code, found[2].reply_text)
+        return found

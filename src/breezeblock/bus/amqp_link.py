@@ -15,6 +15,7 @@ from pamqp.commands import Basic
 
 from breezeblock.bus.amqp_connection import Connection, connect
 from breezeblock.bus.base import BusUnavailable
+from breezeblock.bus.handling import cancelled
 
 ANSWER_SECONDS = 2.0
 """How long a publisher waits for the broker."""
@@ -22,7 +23,7 @@ ANSWER_SECONDS = 2.0
 PULSE_SECONDS = 5.0
 """How often we ask whether the broker is alive, and how long it has to answer.
 
-The question is our heartbeat as well.
+The client library would notice silence only after three heartbeats.
 """
 
 BLOCKED_SECONDS = 0.5
@@ -105,11 +106,21 @@ class Link:
 
 @asynccontextmanager
 async def answer_within(seconds: float) -> AsyncIterator[None]:
-    """Turn silence, and what connecting may raise, into BusUnavailable."""
+    """Turn silence, and whatever the client library raises, into BusUnavailable.
+
+    It fails pending calls with what closed the channel: AMQP errors, OSError, RuntimeError, bare
+    Exception, and CancelledError though nobody cancelled us.
+    """
     try:
         async with asyncio.timeout(seconds):
             yield
+    except BusUnavailable:
+        raise
     except TimeoutError as error:
         raise NoAnswer("The message broker does not answer.") from error
-    except OSError as error:
+    except asyncio.CancelledError as error:
+        if cancelled():
+            raise
+        raise BusUnavailable("The message broker was lost.") from error
+    except Exception as error:
         raise BusUnavailable(f"The message broker failed: {error!r}") from error

@@ -19,7 +19,7 @@ import structlog
 from pamqp.commands import Basic, Queue
 
 from breezeblock.bus import amqp_link
-from breezeblock.bus.amqp_channel import Channel, Closed
+from breezeblock.bus.amqp_channel import TAG, Channel, Closed
 from breezeblock.bus.amqp_link import ANSWER_SECONDS, Link, answer_within
 from breezeblock.bus.amqp_publishing import Message, Publishing
 from breezeblock.bus.amqp_receipts import Receipts
@@ -38,10 +38,6 @@ RETRY_SECONDS = 30.0
 
 USELESS_SECONDS = 4.0
 """How long one lasts in which all subscriptions have failed; it still publishes."""
-
-
-TAG = "breezeblock"
-"""What a channel's one consumer is called there."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -227,7 +223,7 @@ class Session:
         self._receipts.append(receipts)
         channel.on_delivery = deliver
         queue = name_on_broker(consumer.topic)
-        await channel.ask(Basic.Consume(queue=queue, consumer_tag=TAG))
+        await channel.consume(queue)
         self._consuming[consumer] = channel
         if consumer.left.is_set():  # meanwhile
             await self.leave(consumer)
@@ -243,7 +239,7 @@ class Session:
         queue = name_on_broker(f"{listener.topic}.{new_id()}")
         await channel.ask(Queue.Declare(queue=queue, exclusive=True, auto_delete=True))
         await bind(channel, queue, listener.topic)
-        await channel.ask(Basic.Consume(queue=queue, consumer_tag=TAG, no_ack=True))
+        await channel.consume(queue, no_ack=True)
         self._consuming[listener] = channel
         self._ears.append((channel, queue, listener.topic))
         return channel

@@ -10,6 +10,7 @@ takes no more than so many messages: the publisher is told, and polling finds th
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import structlog
 from pamqp.base import Frame
@@ -116,7 +117,7 @@ async def _look(connection: Connection, topic: str) -> Queue.DeclareOk:
     return found
 
 
-async def _ask(connection: Connection, method: Frame) -> Frame:
+async def _ask(connection: Connection, method: Frame) -> Any:
     """On a channel of its own: the broker closes it over a difference."""
     async with connection.passing_channel() as channel:
         return await channel.ask(method)
