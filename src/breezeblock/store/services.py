@@ -200,14 +200,16 @@ def out_of_use(tx: ReadTx, down_time: float) -> dict[str, OutOfUse]:
     }
 
 
+_FROZEN = sa.select(services.c.id).where(
+    services.c.binary == VOLUME,
+    services.c.host == sa.bindparam("the_backend"),
+    services.c.frozen.is_(True),
+)
+
+
 def require_thawed(tx: ReadTx, host: str | None) -> None:
     """That what is on this pool or backend may be changed. Raises InvalidInput."""
-    frozen = sa.select(services.c.id).where(
-        services.c.binary == VOLUME,
-        services.c.host == (host or "").partition("#")[0],
-        services.c.frozen.is_(True),
-    )
-    if tx.first(frozen) is not None:
+    if tx.first(_FROZEN, the_backend=(host or "").partition("#")[0]) is not None:
         raise InvalidInput("Modification operations are not allowed on frozen storage backends.")
 
 
