@@ -20,8 +20,9 @@ from breezeblock.model.errors import NotFound
 from breezeblock.model.listing import Comparison, Direction, ListQuery
 from breezeblock.store.store import ReadTx
 
-Test = Callable[[Any], ColumnElement[bool]]
-"""A filter that is no plain comparison: from the wanted value to a condition."""
+Test = Callable[[Any], ColumnElement[bool] | None]
+"""A filter that is no plain comparison: from the wanted value to a condition; None: for this value
+it is one."""
 Sort = Sequence[tuple[Column[Any], Direction]]
 Nulls = tuple[bool, ...] | None
 """Which of the marker's sort values are null; None: there is no marker."""
@@ -107,8 +108,9 @@ class Listed:
         plain: dict[str, str] = {}
         others: list[ColumnElement[bool]] = []
         for name, value in query.filters.items():
-            if name in self._tests:
-                others.append(self._tests[name](value))
+            test = self._tests[name](value) if name in self._tests else None
+            if test is not None:
+                others.append(test)
             elif isinstance(value, str) and isinstance(self._named[name].type, sa.String):
                 plain[name] = value
             else:
