@@ -1,7 +1,7 @@
 """What a handler receives and what it gives back.
 
 The web application makes one `Call` a request; handlers of the API read it and answer with a plain
-object or a `Reply`. Nothing here knows the server, so a handler can be tested with a Call made by hand.
+object or a `Reply`. Nothing here knows the server: a handler can be tested with a Call of your own.
 """
 
 from __future__ import annotations
