@@ -96,7 +96,7 @@ def test_every_migration_of_ours_only_expands(store: Store) -> None:
 def test_what_removes_or_narrows_is_seen(store: Store) -> None:
     found = narrowed(store, DAY_AFTER)
     assert set(found) == {"9999"}
-    assert sorted(found["9999"]) == ["column volumes.name is gone", "table messages is gone"]
+    assert sorted(found["9999"]) == ["column volumes.description is gone", "table messages is gone"]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ oldest_code = "9998"
 
 def upgrade() -> None:
     with op.batch_alter_table("volumes") as batch:
-        batch.drop_column("name")
+        batch.drop_column("description")
     op.drop_table("messages")
 
 
