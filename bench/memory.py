@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,18 @@ def pages(pid: int) -> dict[str, float]:
         told[kind] = int(amount.split()[0]) / 1024
     private = told["Private_Clean"] + told["Private_Dirty"]
     return {"RSS": told["Rss"], "PSS": told["Pss"], "private": private}
+
+
+def memory(groups: Mapping[str, int]) -> dict[str, dict[str, float]]:
+    """MiB by name and kind, of all processes of these process groups."""
+    found: dict[str, dict[str, float]] = {name: dict.fromkeys(_KINDS, 0.0) for name in groups}
+    for pid in (int(one.name) for one in Path("/proc").iterdir() if one.name.isdigit()):
+        with contextlib.suppress(OSError):  # it has ended meanwhile, or is none of ours
+            group = os.getpgid(pid)
+            for name in (name for name, leader in groups.items() if leader == group):
+                for kind, amount in pages(pid).items():
+                    found[name][kind] += amount
+    return found
 
 
 def threads(pid: int) -> int:
