@@ -67,6 +67,7 @@ def insert(tx: WriteTx, volume: Volume) -> None:
 
 
 _FIND = sa.select(volumes).where(volumes.c.id == sa.bindparam("the_id"))
+_LOCK = _FIND.with_for_update()
 
 
 def find(tx: ReadTx, volume_id: str) -> Volume | None:
@@ -93,7 +94,7 @@ def lock(tx: WriteTx, volume_id: str, project_id: str | None = None) -> Volume:
 
 def find_locked(tx: WriteTx, volume_id: str) -> Volume | None:
     """As `find`, and nobody else changes the volume until this transaction ends."""
-    row = tx.first(sa.select(volumes).where(volumes.c.id == volume_id).with_for_update())
+    row = tx.first(_LOCK, the_id=volume_id)
     return _volume(row) if row else None
 
 
@@ -120,12 +121,19 @@ def transition(
         raise InvalidState(f"Volume {volume_id} has changed its status meanwhile.")
 
 
+_DELETES = (
+    *(
+        table.delete().where(table.c.volume_id == sa.bindparam("the_id"))
+        for table in (attachments, snapshots, transfers)
+    ),
+    volumes.delete().where(volumes.c.id == sa.bindparam("the_id")),
+)
+
+
 def delete(tx: WriteTx, volume_id: str) -> None:
     """Remove the row and those that hang on it."""
-    tx.run(attachments.delete().where(attachments.c.volume_id == volume_id))
-    tx.run(snapshots.delete().where(snapshots.c.volume_id == volume_id))
-    tx.run(transfers.delete().where(transfers.c.volume_id == volume_id))
-    tx.run(volumes.delete().where(volumes.c.id == volume_id))
+    for statement in _DELETES:
+        tx.run(statement, the_id=volume_id)
 
 
 def locations(
