@@ -132,7 +132,7 @@ async def watch(
 ) -> AsyncIterator[Watched]:
     driver = driver or ReportingDriver()
     backend = Backend(driver, availability_zone="nova", threads=2)
-    with patch("breezeblock.services.process.open_backends", lambda _: {backend.name: backend}):
+    with patch("breezeblock.services.volume.open_backends", lambda _: {backend.name: backend}):
         process = told_to(directory, **settings)
         watched = Watched(process, driver)
         try:
