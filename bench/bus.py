@@ -9,8 +9,8 @@ Processor time of this process for a message, in µs, on a private RabbitMQ and 
 * *round trip*: a message to a consumer who broadcasts a reply, which is waited for. Both ends are
   in this process, so it pays for two publishers and two receivers.
 
-Beside it a bare loop over aiormq as it is meant to be used (our bus goes around part of it), with no
-supervision at all; and what the broker itself spends. Quorum queues are what a deployment has;
+Beside it a bare loop over aiormq as it is meant to be used (our bus goes around part of it), with
+no supervision at all; and what the broker itself spends. Quorum queues are what a deployment has;
 `--queues classic` shows what their disk and their log cost.
 """
 

@@ -473,8 +473,11 @@ class Engine:
                 operations.release(tx, held)
                 return False
             entry: dict[str, Any] = {
-                "step": held.step, "queue": held.queue, "worker": self.worker,
-                "sweep": True, "at": tx.clock(),
+                "step": held.step,
+                "queue": held.queue,
+                "worker": self.worker,
+                "sweep": True,
+                "at": tx.clock(),
             }
             self._record(tx, held, outcome, entry)
             log.info("swept", **_ids(held), outcome=type(outcome).__name__)
