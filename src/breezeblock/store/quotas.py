@@ -109,25 +109,35 @@ def _moved(tx: WriteTx, project_id: str, changes: Mapping[str, int]) -> dict[str
     given: dict[str, Any] = {"the_project": project_id}
     for number, (name, change) in enumerate(changes.items()):
         given |= {f"name_{number}": name, f"change_{number}": change}
-    rows = tx.rows(_moving(len(changes)), **given)
+    rows = tx.rows(_moving(len(changes), tx.dialect), **given)
     return {row.resource: row.in_use for row in rows}
 
 
 @cache
-def _moving(number: int) -> sa.Executable:
-    """The statement that moves so many of a project's resources."""
+def _moving(number: int, dialect: str) -> sa.Executable:
+    """The statement that moves so many of a project's resources.
+
+    An UPDATE takes rows as they lie in the table, which changes: on PostgreSQL two of them could
+    wait for each other. So all rows are locked before, in the order of their names.
+    """
     names = [sa.bindparam(f"name_{one}", type_=sa.String) for one in range(number)]
     changes = [sa.bindparam(f"change_{one}", type_=sa.Integer) for one in range(number)]
     whens = [
         (quota_usages.c.resource == name, change)
         for name, change in zip(names, changes, strict=True)
     ]
+    ours = sa.and_(
+        quota_usages.c.project_id == sa.bindparam("the_project"),
+        quota_usages.c.resource.in_(names),
+    )
+    if dialect == "postgresql":
+        rows = sa.select(quota_usages.c.resource).where(ours)
+        in_order = rows.order_by(quota_usages.c.resource).with_for_update()
+        held = in_order.cte("held").prefix_with("MATERIALIZED")
+        ours = sa.and_(ours, quota_usages.c.resource == held.c.resource)
     return (
         quota_usages.update()
-        .where(
-            quota_usages.c.project_id == sa.bindparam("the_project"),
-            quota_usages.c.resource.in_(names),
-        )
+        .where(ours)
         .values(in_use=quota_usages.c.in_use + sa.case(*whens))
         .returning(quota_usages.c.resource, quota_usages.c.in_use)
     )
