@@ -97,6 +97,12 @@ class BriefLink(SqliteLink):
         self._steps = 0
         super().begin_read()
 
+    def give_up(self) -> None:
+        """SQLite counts the steps of a statement over all its executions, those of ROLLBACK as
+        well: one that ends what was refused must not be refused itself."""
+        self._steps = 0
+        super().give_up()
+
     def _too_long(self) -> bool:
         self._steps += 1
         return self._steps > BRIEF
