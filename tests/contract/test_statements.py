@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 import threading
 import time
+import weakref
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -16,7 +19,7 @@ import pytest
 import sqlalchemy as sa
 
 from breezeblock.model.ids import new_id
-from breezeblock.store import postgresql_link, quotas, schema
+from breezeblock.store import postgresql_link, quotas, schema, statements
 from breezeblock.store.clock import db_now
 from breezeblock.store.store import ReadTx, Store, StoreUnavailable, WriteTx
 from breezeblock.store.tables import (
@@ -383,3 +386,54 @@ async def test_there_is_an_end_to_what_a_connection_keeps_prepared(
     kept = sa.text("SELECT count(*) FROM pg_prepared_statements")
     assert await store.write(lambda tx: tx.clock() and tx.scalar(kept)) < 20
     store.close()
+
+
+async def test_what_a_socket_does_not_take_at_once_is_sent(url: str) -> None:
+    with closing(Store(url)) as store:
+        length = sa.select(sa.func.length(sa.bindparam("text", type_=sa.Text)))
+        asked = store.write(lambda tx: tx.rows(length, text="x" * 30_000_000)[0][0])
+        assert await asyncio.wait_for(asked, 60) == 30_000_000
+
+
+@pytest.mark.parametrize("way", ["read", "write"])
+async def test_a_prepared_statement_that_the_database_has_forgotten_fails_once(
+    url: str, way: str
+) -> None:
+    statement = sa.select(sa.bindparam("number", type_=sa.Integer))
+    with closing(Store(url, threads=1)) as store:
+
+        async def ask(asked: sa.Executable, **values: Any) -> list[Any]:
+            return list(await getattr(store, way)(lambda tx: tx.rows(asked, **values)))
+
+        for _ in range(3):
+            await ask(statement, number=1)
+        with pytest.raises(sa.exc.DBAPIError):
+            await ask(sa.text("DEALLOCATE ALL"))  # a transaction's clock is prepared, too
+            await ask(statement, number=1)
+        for _ in range(3):
+            assert await ask(statement, number=2) == [(2,)]
+
+
+async def test_shapes_that_are_dropped_are_gone(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever lists chooses filters as he likes: there is no end of shapes."""
+    monkeypatch.setattr(statements, "SHAPES", 20)
+
+    made = []
+
+    async def ask(number: int) -> None:
+        filters = (sa.literal(one) == sa.literal(one) for one in range(number))
+        statement = sa.select(sa.literal(1)).where(*filters)
+        made.append(weakref.ref(statement))
+        await store.read(lambda tx: tx.rows(statement))
+
+    for number in range(100):
+        await ask(number)
+    gc.collect()
+    assert sum(one() is not None for one in made) <= 20
+
+
+async def test_a_transaction_that_ends_like_an_iteration_is_answered(store: Store) -> None:
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await store.write(lambda tx: next(iter(())))

@@ -41,7 +41,7 @@ class Waiter:
         self.store = store
         self.bus = bus
         self.topic = f"reply.{name}"
-        self._waiting: dict[str, asyncio.Event] = {}
+        self._waiting: dict[str, set[asyncio.Event]] = {}
         self._heard_early: OrderedDict[str, None] = OrderedDict()
 
     async def start(self) -> None:
@@ -49,9 +49,9 @@ class Waiter:
 
     async def _heard(self, body: bytes) -> None:
         operation_id = parse_wake(body)
-        event = self._waiting.get(operation_id)
-        if event is not None:
-            event.set()
+        if waiting := self._waiting.get(operation_id):
+            for event in waiting:
+                event.set()
             return
         self._heard_early[operation_id] = None
         if len(self._heard_early) > HEARD:
@@ -87,7 +87,9 @@ class Waiter:
         and then without."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
-        event = self._waiting.setdefault(operation_id, asyncio.Event())
+        event = asyncio.Event()
+        waiting = self._waiting.setdefault(operation_id, set())
+        waiting.add(event)
         if self._heard_early.pop(operation_id, event) is None:
             event.set()
         looks = iter(self.LOOKS)
@@ -105,7 +107,9 @@ class Waiter:
                 if deadline - loop.time() < MOMENT:
                     raise StillRunning(f"Operation {operation_id} is still under way.")
         finally:
-            self._waiting.pop(operation_id, None)
+            waiting.discard(event)
+            if not waiting:
+                self._waiting.pop(operation_id, None)
 
 
 def _ended(tx: ReadTx, operation_id: str) -> Operation | None:

@@ -26,6 +26,10 @@ from breezeblock.store.statements import Columns, Statements
 PREPARED = 256
 """How many statements a connection keeps prepared in the database, or has seen once."""
 
+_OUTDATED = ("26000", "0A000")
+"""What a statement is refused with that was prepared and is not known any more, or whose result has
+other columns now. Whoever hears it opens another link."""
+
 _CLOCK = b"SELECT EXTRACT(EPOCH FROM clock_timestamp())::double precision"
 
 
@@ -46,6 +50,7 @@ class PostgresLink(Link):
         self._prepared = 0
         self._asks_clock = False
         self._begun = True
+        self._outdated = False
 
     def ask(self, text: str, values: Sequence[Any], *, first: bool = False) -> Answer:
         self._begun = True
@@ -69,7 +74,7 @@ class PostgresLink(Link):
             raise self._told(error, text) from error
 
     def settle(self) -> None:
-        if len(self._waiting) > 1:
+        if any(told != "BEGIN" for told, _ in self._waiting):
             self.ask("SELECT 1", ())
 
     def begin_read(self) -> None:
@@ -124,14 +129,15 @@ class PostgresLink(Link):
 
     def usable(self) -> bool:
         pg = self._pg
-        if pg.status == ConnStatus.OK and len(self._names) > PREPARED:
+        if pg.status == ConnStatus.OK and max(len(self._names), self._prepared) > PREPARED:
             self._names.clear()
+            self._prepared = 0
             self._has_clock = False
             pg.exec_(b"DEALLOCATE ALL")
         elif pg.status == ConnStatus.OK and self._socket.poll(0):
             pg.exec_(b"")  # the database says what nobody has asked for: is it a farewell?
         idle = pg.transaction_status == TransactionStatus.IDLE
-        return idle and pg.status == ConnStatus.OK
+        return idle and pg.status == ConnStatus.OK and not self._outdated
 
     def close(self) -> None:
         self._connection.close()
@@ -182,12 +188,13 @@ class PostgresLink(Link):
             self._checked(result)
         if asks:
             self._asks_clock = False
-            self.clock = float(results[-1].get_value(0, 0) or 0)
+            self.clock = float(self._checked(results[-1]).get_value(0, 0) or 0)
         return results[len(waiting) - 1]
 
     def _received(self) -> list[PGresult]:
         """The results of what was sent together."""
         pg = self._pg
+        self._send_all()
         results: list[PGresult] = []
         while True:
             while pg.is_busy():
@@ -202,6 +209,15 @@ class PostgresLink(Link):
             else:
                 results.append(result)
 
+    def _send_all(self) -> None:
+        """What the socket has not taken at once, as it is long or the network slow; the database
+        may have to get rid of answers meanwhile."""
+        pg, ready = self._pg, select.poll()
+        ready.register(pg.socket, select.POLLIN | select.POLLOUT)
+        while pg.flush():
+            if any(seen & ~select.POLLOUT for _, seen in ready.poll()):
+                pg.consume_input()
+
     def _checked(self, result: PGresult) -> PGresult:
         if result.status == ExecStatus.FATAL_ERROR:
             raise self._refusal(result)
@@ -211,6 +227,8 @@ class PostgresLink(Link):
         if not result.error_field(DiagnosticField.SQLSTATE) and self._pg.status != ConnStatus.OK:
             return self._loss()
         error = psycopg.errors.error_from_result(result)
+        if error.sqlstate in _OUTDATED:
+            self._outdated = True
         leave_out_the_row(error)
         return error
 

@@ -242,6 +242,8 @@ class Statements:
         shape = self._shapes.get((key.key, given))
         if shape is None:
             if len(self._shapes) >= SHAPES:
+                # A shape holds on to the statement that it was made of, which `_seen` is keyed by.
                 self._shapes.clear()
+                self._seen = WeakKeyDictionary()
             shape = self._shapes[key.key, given] = Shape(statement, self.dialect, given, key)
         return shape, key.bindparams

@@ -70,6 +70,9 @@ class Job:
         self._mailbox.put(self, result, None)
 
     def failed(self, error: BaseException) -> None:
+        if isinstance(error, StopIteration):  # no future takes it
+            told, error = error, RuntimeError("it ended with StopIteration")
+            error.__cause__ = told
         self._mailbox.put(self, None, error)
 
 

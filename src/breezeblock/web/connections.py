@@ -23,6 +23,7 @@ TOO_LONG = (
     b"content-length: 0\r\nconnection: close\r\n\r\n"
 )
 
+_OF_A_BODY = (b"content-length", b"transfer-encoding")
 CONTINUE = b"HTTP/1.1 100 "
 """What comes before an answer, when a client has asked whether he may send the body."""
 
@@ -119,6 +120,9 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade() and any(name in _OF_A_BODY for name, _ in self.headers):
+            # The parser skips the body, and would read what follows as a request of its own.
+            raise ValueError("a request with a body asks for another protocol")
         self._in_head, self._in_body, self._complete = False, True, True
         self._disallow()
         super().on_headers_complete()

@@ -123,7 +123,10 @@ def schedule(tx: ReadTx, run: Run[Data]) -> Outcome:
     )
     chosen = run.doors.scheduling
     pools, most = run.doors.pools.seen(tx), chosen.max_candidates
-    ranking = choose(pools, request, chosen.filters, chosen.weighers, most)
+    with pools.lock:  # else another one could choose the same space
+        ranking = choose(pools, request, chosen.filters, chosen.weighers, most)
+        if ranking.candidates:
+            run.doors.pools.book(ranking.candidates[0].pool, volume.size)
     data = msgspec.structs.replace(
         data,
         candidates=tuple(one.pool for one in ranking.candidates[:most]),
@@ -143,7 +146,6 @@ def schedule(tx: ReadTx, run: Run[Data]) -> Outcome:
             data,
             note=ranking.summary(),
         )
-    run.doors.pools.book(data.pool, volume.size)
     return Next(
         queue_of(data.pool),
         data,

@@ -542,6 +542,25 @@ async def test_waiting_ends_after_the_time_the_caller_has(world: World) -> None:
         await Waiter(world.store, world.bus, "test").wait(ident, 0.05)
 
 
+async def test_each_who_waits_for_one_operation_is_woken(
+    world: World, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Waiter, "LOOKS", (3600.0,))  # nobody looks without a message
+    waiter = Waiter(world.store, world.bus, "test")
+    await waiter.start()
+    ident = await world.submit()
+    with pytest.raises(StillRunning):  # who gives up takes nothing from the others
+        patient = asyncio.create_task(waiter.wait(ident, 60))
+        await asyncio.sleep(0)
+        await waiter.wait(ident, 0.05)
+    others = [asyncio.create_task(waiter.wait(ident, 60)) for _ in range(2)]
+    await asyncio.sleep(0)
+    await world.work(engine)
+    await send_wakes(world.bus, [Wake(waiter.topic, ident, everyone=True)])
+    ended = await asyncio.wait_for(asyncio.gather(patient, *others), 30)
+    assert [one.state for one in ended] == ["succeeded"] * 3
+
+
 async def test_overdue_work_is_ended_and_settled(world: World) -> None:
     ident = await world.submit()
     engine = world.engine()

@@ -288,6 +288,18 @@ async def test_trailers_without_end_are_refused() -> None:
         assert await client.closed()
 
 
+async def test_a_body_is_no_request_whatever_protocol_is_asked_for_besides() -> None:
+    """The parser would skip it, and answer what is in it."""
+    async with serving(Limits()) as connect:
+        client = await connect()
+        head = b"POST /v3/boxes HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"
+        await client.send(head + b"Content-Length: %d\r\n\r\n" % len(GET))
+        assert await client.status() == 400
+        with contextlib.suppress(ConnectionError):
+            await client.send(GET)
+        assert await client.closed()
+
+
 async def test_a_body_may_be_longer_than_a_head() -> None:
     async with serving(Limits(head_bytes=4000)) as connect:
         client = await connect()
