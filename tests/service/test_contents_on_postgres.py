@@ -4,6 +4,7 @@ side: whoever comes first wins, the others are refused, and nobody waits for eve
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -29,12 +30,15 @@ async def test_one_of_those_who_want_the_same_volume_gets_it(house: House) -> No
     for _ in range(TIMES):
         volume = await house.volume()
         snapshot = await house.snapshot(volume)
+        all_asked = threading.Event()  # before that nobody who got it is done with it
+        house.driver.gates = dict.fromkeys(("revert", "readable", "extend"), all_asked)
         replies = await asyncio.gather(
             house.act(volume, "revert", {"snapshot_id": snapshot}),
             house.act(volume, "os-volume_upload_image", UPLOAD),
             house.act(volume, "os-extend", {"new_size": 2}),
             house.act(volume, "os-volume_upload_image", UPLOAD),
         )
+        all_asked.set()
         codes = sorted(reply.status_code for reply in replies)
         assert codes[0] == 202 and codes[1:] == [code for code in codes[1:] if code in (400, 409)]
         await house.quiet()
