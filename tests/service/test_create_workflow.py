@@ -5,11 +5,17 @@ from __future__ import annotations
 import asyncio
 import threading
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from breezeblock.drivers.base import PermanentError, StillWorking, TemporaryError
 from breezeblock.operations import sweep
+from breezeblock.scheduler.pool_table import PoolTable
 from breezeblock.store import services
 from breezeblock.store.tables import operations
+from breezeblock.workflows import create_volume
+from breezeblock.workflows.pool_view import PoolView
 from tests.service.fake_driver import FakeDriver
 from tests.service.house import House, open_house
 
@@ -118,3 +124,30 @@ async def test_a_creation_that_nobody_ended_leaves_a_volume_that_can_be_deleted(
     await house.quiet()
     assert await house.status(volume) == "gone"
     assert house.driver.sizes == {}
+
+
+async def test_nobody_chooses_between_a_choice_and_its_booking(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On PostgreSQL creations are scheduled on several threads: they could take the same space."""
+    chosen, free = threading.Event(), threading.Event()
+    choose, book = create_volume.choose, PoolView.book
+
+    def chosen_now(pools: PoolTable, *others: Any) -> Any:
+        threading.Thread(target=look, args=(pools,)).start()
+        return choose(pools, *others)
+
+    def look(pools: PoolTable) -> None:
+        with pools.lock:
+            free.set()
+
+    def booked(view: PoolView, *others: Any) -> None:
+        assert not free.wait(0.2), "another one could have looked"
+        book(view, *others)
+        chosen.set()
+
+    monkeypatch.setattr(create_volume, "choose", chosen_now)
+    monkeypatch.setattr(PoolView, "book", booked)
+    await house.volume()
+    assert chosen.is_set()
+    assert await asyncio.to_thread(free.wait, 10)
