@@ -18,6 +18,7 @@ from breezeblock.api.application import Application
 from breezeblock.api.routes import ROUTES
 from breezeblock.config import build
 from breezeblock.model.idempotency import Scope
+from breezeblock.model.ids import new_id
 from breezeblock.store import (
     attachments,
     facts,
@@ -53,7 +54,7 @@ def full(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     if request.param == "sqlite":
         store = new_store(tmp_path_factory.mktemp("plans") / "volumes.sqlite")
     else:
-        store = Store(request.getfixturevalue("postgres").create_database("plans"))
+        store = Store(request.getfixturevalue("postgres").create_database(f"plans_{new_id()[:8]}"))
         schema.upgrade(store)
     many_rows.fill(store, VOLUMES)
     yield store
