@@ -47,7 +47,7 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: Any) -> Any:
     if request.param == "sqlite":
         made = new_store(tmp_path_factory.mktemp("pages") / "volumes.sqlite")
     else:
-        made = Store(request.getfixturevalue("postgres").create_database(f"pages_{new_id()[:8]}"))
+        made = Store(request.getfixturevalue("postgres").create_database(f"pages_{new_id()[-12:]}"))
         schema.upgrade(made)
 
     def fill(tx: WriteTx) -> None:
