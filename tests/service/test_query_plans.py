@@ -54,7 +54,9 @@ def full(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     if request.param == "sqlite":
         store = new_store(tmp_path_factory.mktemp("plans") / "volumes.sqlite")
     else:
-        store = Store(request.getfixturevalue("postgres").create_database(f"plans_{new_id()[-12:]}"))
+        store = Store(
+            request.getfixturevalue("postgres").create_database(f"plans_{new_id()[-12:]}")
+        )
         schema.upgrade(store)
     many_rows.fill(store, VOLUMES)
     yield store
