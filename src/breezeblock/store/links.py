@@ -1,6 +1,7 @@
 """A link: one connection with a database, and the little that a transaction needs of it.
 
-`Link` is what both kinds of database give; how they do it is in `sqlite.py` and `postgresql.py`.
+`Link` is what both kinds of database give; how they do it is in `sqlite.py` and
+`postgresql_link.py`.
 Errors of drivers become SQLAlchemy's, so that nobody above needs to know which driver it was.
 """
 
